@@ -1,0 +1,50 @@
+# Everything a newcomer needs; `make` alone lists the targets.
+PYTHON ?= python3
+UV := .tools/bin/uv
+RUN := .venv/bin/
+export UV_PYTHON_DOWNLOADS := never
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint protos vectors bench load clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# uv goes into a folder of its own, so that a system Python that refuses pip, or lacks venv, will do.
+$(UV):
+	@echo "installing uv into .tools"
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action ignore --target .tools 'uv>=0.9'
+
+.venv/.installed: $(UV) pyproject.toml uv.lock
+	@echo "installing the locked dependencies into .venv"
+	@$(UV) sync --locked --quiet --python $(PYTHON)
+	@touch $@
+
+demo: .venv/.installed ## issue, draw, scan and break things, on real processes (about a minute)
+	@$(RUN)python -m loadtest demo
+
+test: .venv/.installed ## run all tests
+	@$(RUN)python -m pytest -n auto
+
+check: lint test ## everything that must hold before a commit
+
+lint: .venv/.installed ## formatting, lint, types, layers
+	@$(RUN)ruff format --check .
+	@$(RUN)ruff check .
+	@$(RUN)mypy
+	@$(RUN)lint-imports --no-logo
+
+protos: .venv/.installed ## generate the gRPC stubs from protos/
+	@$(RUN)python -m tests.generate_protos
+
+vectors: .venv/.installed ## rebuild our own test vectors
+	@$(RUN)python -m tests.vectors.generate
+
+bench: .venv/.installed ## how far from the limit: a table of ratios (a few minutes)
+	@$(RUN)python -m loadtest bench
+
+load: .venv/.installed ## a short Locust run against an embedded system
+	@$(RUN)python -m loadtest load
+
+clean: ## remove what the targets made
+	rm -rf .venv .tools build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,122 @@
+"""The verdict: the single answer to a scan. Pure.
+
+Precedence, first that applies:
+    MALFORMED, UNKNOWN_KEY, BAD_SIGNATURE, NOT_YET_VALID, EXPIRED    the code itself (verifier.authenticate)
+    NO_STATUS       there is no record, so that no generation or state can be compared, or it makes no sense
+    REPLACED        the record is of another generation
+    SUSPENDED, REVOKED
+    NO_STATUS       the credential is in force, but no colour was ever set
+    RED, YELLOW     before any age: whoever is red is told so, however old the news
+    TEST_TOO_OLD, STATUS_TOO_OLD
+    GREEN           what is left
+A gate opens on GREEN and on nothing else, so in doubt every step above keeps it closed.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from verifier.wire.code import Code
+from verifier.wire.errors import (
+    BadSignature,
+    CodeError,
+    Expired,
+    MalformedCode,
+    NotYetValid,
+    StatusError,
+    UnknownKey,
+)
+from verifier.wire.status_record import (
+    GENERATION_MODULUS,
+    NEVER_HEARD_OF,
+    Colour,
+    CredentialState,
+    StatusRecord,
+    unpack,
+)
+
+
+class Verdict(IntEnum):
+    """The answers; the numbers are those of verifier.proto."""
+
+    GREEN = 1
+    YELLOW = 2
+    RED = 3
+    MALFORMED = 4
+    UNKNOWN_KEY = 5
+    BAD_SIGNATURE = 6
+    NOT_YET_VALID = 7
+    EXPIRED = 8
+    REPLACED = 9
+    SUSPENDED = 10
+    REVOKED = 11
+    NO_STATUS = 12
+    TEST_TOO_OLD = 13
+    STATUS_TOO_OLD = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a verifier asks of a green record. None asks nothing."""
+
+    max_test_age_s: int | None = None
+    max_status_age_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A verdict on an authentic code and the record it rests on; None where there is no sound one."""
+
+    verdict: Verdict
+    record: StatusRecord | None
+
+
+_BY_ERROR: dict[type[CodeError], Verdict] = {
+    UnknownKey: Verdict.UNKNOWN_KEY,
+    BadSignature: Verdict.BAD_SIGNATURE,
+    NotYetValid: Verdict.NOT_YET_VALID,
+    Expired: Verdict.EXPIRED,
+}
+
+
+def reject(error: CodeError) -> Verdict:
+    """Return the verdict on a code that does not authenticate."""
+    if isinstance(error, MalformedCode):
+        return Verdict.MALFORMED
+    return _BY_ERROR[type(error)]
+
+
+def decide(code: Code, bits: int, status_age_s: float, policy: Policy, now: int) -> Decision:
+    """Return the verdict on an authentic code that is in its window.
+
+    `bits` is the status record as the mirror has it, `status_age_s` how long ago the mirror was known to
+    be current, `now` Unix seconds. A test from the future counts as fresh: clocks differ by minutes.
+    """
+    if bits == NEVER_HEARD_OF:
+        return Decision(Verdict.NO_STATUS, None)
+    try:
+        record = unpack(bits)
+    except StatusError:
+        return Decision(Verdict.NO_STATUS, None)
+    return Decision(_judge(code, record, status_age_s, policy, now), record)
+
+
+def _judge(code: Code, record: StatusRecord, status_age_s: float, policy: Policy, now: int) -> Verdict:
+    if record.state is CredentialState.NONE:
+        return Verdict.NO_STATUS
+    if record.generation != code.generation % GENERATION_MODULUS:
+        return Verdict.REPLACED
+    if record.state is CredentialState.SUSPENDED:
+        return Verdict.SUSPENDED
+    if record.state is CredentialState.REVOKED:
+        return Verdict.REVOKED
+    if record.colour is Colour.NONE:
+        return Verdict.NO_STATUS
+    if record.colour is Colour.RED:
+        return Verdict.RED
+    if record.colour is Colour.YELLOW:
+        return Verdict.YELLOW
+    if policy.max_test_age_s is not None and now - 60 * record.last_negative_test_min > policy.max_test_age_s:
+        return Verdict.TEST_TOO_OLD
+    if policy.max_status_age_s is not None and status_age_s > policy.max_status_age_s:
+        return Verdict.STATUS_TOO_OLD
+    return Verdict.GREEN
