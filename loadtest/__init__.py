@@ -1,0 +1,1 @@
+"""Real processes, real load: the demo, the benchmark, and the Locust scenarios."""

@@ -1,0 +1,36 @@
+"""Fixtures that every test may use: a real Redis, shared or of the test's own."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from loadtest.embedded_redis import EmbeddedRedis
+
+
+@pytest.fixture(scope="session")
+def shared_redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis for the whole run: the one at GATELIGHT_REDIS_URL, or an embedded one."""
+    if url := os.environ.get("GATELIGHT_REDIS_URL"):
+        yield url
+        return
+    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
+
+
+@pytest.fixture
+def redis_url(shared_redis_url: str) -> str:
+    """The URL of a Redis without a trace of other tests: keys under gatelight: are removed."""
+    with redis.Redis.from_url(shared_redis_url) as client:
+        for key in client.scan_iter("gatelight:*"):
+            client.delete(key)
+    return shared_redis_url
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    """A Redis of the test's own, to freeze, kill and restart."""
+    with EmbeddedRedis(tmp_path) as server:
+        yield server
