@@ -5,9 +5,9 @@
     gatelight:{p}:epoch            random id, new at every rebuild
     gatelight:key_set              the key set, signed
 
-where p = shard mod partitions. The `{p}` is a Redis Cluster hash tag: record and feed of a partition lie on one node, so one MULTI
-writes both. An update is 12 bytes: credential_index (u32) and record (u64), little-endian. An update
-carries the whole record, so reading one twice is harmless.
+where p = shard mod partitions. The `{p}` is a Redis Cluster hash tag: record and feed of a partition
+lie on one node, so one MULTI writes both. An update is 12 bytes: credential_index (u32) and record
+(u64), little-endian. An update carries the whole record, so reading one twice is harmless.
 """
 
 import struct

@@ -1,0 +1,103 @@
+"""Keep the key set current: read it from Redis every second and take a newer one that the root signed.
+
+A key set that is older, unsigned, signed by a stranger or unreadable is refused, and the one that we
+have stays; so it does while Redis is away. Whether it is still in force is asked at every scan.
+"""
+
+import threading
+
+import redis
+import structlog
+
+from verifier.errors import NotReady
+from verifier.redis_connection import connect
+from verifier.wire.ed25519 import VerifyingKey
+from verifier.wire.errors import KeySetError
+from verifier.wire.key_set import KeySet, read_key_set
+from verifier.wire.status_store import KEY_SET_KEY
+
+# A revoked key is refused everywhere within seconds.
+_REFRESH_S = 1.0
+_REPLY_TIMEOUT_S = 1.0
+# Verifiers' clocks may be behind the issuer's; a set signed a moment ago must not be from the future.
+_CLOCK_SKEW_S = 30
+
+_log = structlog.get_logger("verifier.key_set")
+
+
+class KeySets:
+    """The newest key set that was offered and found right."""
+
+    def __init__(self, root: VerifyingKey) -> None:
+        """Trust what `root` signed, and nothing else."""
+        self._root = root
+        self._newest: KeySet | None = None
+        self._last_offer = b""
+
+    def offer(self, signed: bytes) -> bool:
+        """Take a key set if it is newer than the one we have; tell whether it was taken.
+
+        Raises KeySetError for one that is wrong or older. The same bytes twice are looked at once.
+        """
+        if signed == self._last_offer:
+            return False
+        self._last_offer = signed
+        offered = read_key_set(signed, self._root)
+        if self._newest is not None and offered.version <= self._newest.version:
+            raise KeySetError(f"expected a version above {self._newest.version}, got {offered.version}")
+        self._newest = offered
+        return True
+
+    def in_force(self, now: int) -> KeySet:
+        """Return the key set in force at `now`, Unix seconds; raises NotReady."""
+        key_set = self._newest
+        if key_set is None:
+            raise NotReady("there is no key set yet")
+        if not key_set.issued_at - _CLOCK_SKEW_S <= now < key_set.expires_at:
+            raise NotReady(f"key set {key_set.version} is not in force")
+        return key_set
+
+
+class KeySetFollower:
+    """Offers KeySets what Redis holds, in a thread of its own."""
+
+    def __init__(self, *, redis_url: str, key_sets: KeySets) -> None:
+        self._redis = connect(redis_url, reply_timeout_s=_REPLY_TIMEOUT_S, client_name="gatelight-key-set")
+        self._key_sets = key_sets
+        self._trouble: str | None = None
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="key-set", daemon=True)
+
+    def start(self) -> None:
+        """Begin to follow."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop following; returns once the thread is done or had its time to be."""
+        self._stopping.set()
+        self._thread.join(timeout=5)
+        self._redis.close()
+
+    def refresh(self) -> None:
+        """Read Redis once; raises redis.RedisError or KeySetError, the key set being as it was."""
+        signed = self._redis.get(KEY_SET_KEY)
+        if isinstance(signed, bytes) and self._key_sets.offer(signed):
+            _log.info("key set taken")
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self.refresh()
+            except redis.RedisError as error:
+                self._report(f"Redis: {type(error).__name__}")
+            except Exception as error:  # noqa: BLE001 - a dead thread would keep a revoked key trusted
+                self._report(f"{type(error).__name__}: {error}")
+            else:
+                self._trouble = None
+            self._stopping.wait(_REFRESH_S)
+
+    def _report(self, trouble: str) -> None:
+        """Log when trouble begins or changes, and not at every attempt."""
+        if trouble != self._trouble:
+            _log.warning("key set not refreshed", trouble=trouble)
+        self._trouble = trouble

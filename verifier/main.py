@@ -1,0 +1,103 @@
+"""Run a verifier: wire the parts together, serve, and drain when told to stop."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import structlog
+
+from verifier.config import VerifierSettings, read_root_key
+from verifier.errors import NotReady, SettingsError
+from verifier.key_set_follower import KeySetFollower, KeySets
+from verifier.mirror import HeapTable, Mirror
+from verifier.mirror_follower import MirrorFollower
+from verifier.server import GrpcServer, Limits
+from verifier.service import Verifier
+from verifier.status_reader import StatusReader
+from verifier.verdict import Policy
+
+_HEALTH_INTERVAL_S = 0.1
+
+_log = structlog.get_logger("verifier")
+
+
+def serve(settings: VerifierSettings) -> None:
+    """Serve until SIGTERM or SIGINT; raises SettingsError when it cannot begin."""
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+
+    key_sets = KeySets(read_root_key(settings.root_key))
+    mirror = Mirror(partitions=settings.partitions, monotonic=time.monotonic)
+    policy = Policy(settings.max_test_age_s, settings.max_status_age_s)
+    verifier = Verifier(key_sets=key_sets, mirror=mirror, policy=policy, clock=time.time)
+    followers = _followers(settings, key_sets, mirror)
+    limits = Limits(settings.threads, settings.max_backlog, settings.max_streams)
+    server = GrpcServer(verifier, listen=settings.listen, limits=limits)
+
+    for follower in followers:
+        follower.start()
+    server.start()
+    _log.info("verifier listens", listen=settings.listen, port=server.port)
+    if settings.port_file is not None:
+        _write_port_file(settings.port_file, server.port)
+    _tell_health_until(stopping, server, verifier)
+    _log.info("verifier drains", grace_s=settings.grace_s)
+    server.drain(settings.grace_s)
+    for follower in followers:
+        follower.stop()
+    _log.info("verifier stopped")
+
+
+def _followers(
+    settings: VerifierSettings, key_sets: KeySets, mirror: Mirror
+) -> list[KeySetFollower | MirrorFollower]:
+    try:
+        key_set_follower = KeySetFollower(redis_url=settings.redis_url, key_sets=key_sets)
+        readers = [
+            StatusReader(settings.redis_url, partition=number, partitions=settings.partitions)
+            for number in range(settings.partitions)
+        ]
+    except ValueError as error:
+        raise SettingsError(f"--redis-url: {error}") from None
+    mirror_followers = [
+        MirrorFollower(
+            reader=reader,
+            mirror=partition,
+            monotonic=time.monotonic,
+            new_table=lambda: HeapTable(settings.mirror_capacity),
+        )
+        for reader, partition in zip(readers, mirror.partitions, strict=True)
+    ]
+    return [key_set_follower, *mirror_followers]
+
+
+def _tell_health_until(stopping: threading.Event, server: GrpcServer, verifier: Verifier) -> None:
+    missing: str | None = "nothing was checked yet"
+    while not stopping.wait(_HEALTH_INTERVAL_S):
+        was_missing = missing
+        missing = _what_is_missing(verifier)
+        if missing == was_missing:
+            continue
+        server.set_serving(missing is None)
+        if missing is None:
+            _log.info("verifier is serving")
+        else:
+            _log.warning("verifier is not serving", missing=missing)
+
+
+def _what_is_missing(verifier: Verifier) -> str | None:
+    try:
+        verifier.check_ready()
+    except NotReady as error:
+        return str(error)
+    return None
+
+
+def _write_port_file(path: Path, port: int) -> None:
+    """Write whole or not at all: whoever waits for the file reads it at once."""
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
+    unfinished.write_text(f"{port}\n")
+    unfinished.replace(path)

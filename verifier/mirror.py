@@ -1,0 +1,102 @@
+"""The status mirror: every status record in memory, so that a scan costs an array read and no round trip.
+
+One table a partition, replaced whole when it is loaded again. Readers take no lock: they read one
+reference, and one aligned 8-byte value that is stored at once, so nobody sees half a record. Writing
+is for the thread that follows the feed (verifier.mirror_follower).
+"""
+
+import mmap
+import sys
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from verifier.errors import NotReady
+from verifier.wire.status_record import NEVER_HEARD_OF, RECORD_BYTES
+from verifier.wire.status_store import RECORDS_PER_SHARD, partition_of, shard_of
+
+# 512 MiB of address space. Pages that hold no record cost no memory, so only more than 67 million
+# credentials need another number.
+DEFAULT_CAPACITY = 1 << 26
+
+
+class StatusTable(Protocol):
+    """Storage for the records of a partition: the seam for memory shared between processes."""
+
+    def record(self, credential_index: int) -> int:
+        """Return the 64 bits of a record; NEVER_HEARD_OF for an index beyond the capacity."""
+
+    def load_shard(self, shard: int, content: bytes) -> int:
+        """Store the records of a shard; return how many were left out, being beyond the capacity."""
+
+    def apply(self, updates: Iterable[tuple[int, int]]) -> int:
+        """Store pairs of credential_index and record; return how many were left out."""
+
+
+class HeapTable:
+    """A StatusTable in the memory of this process, filled page by page as shards come."""
+
+    def __init__(self, capacity: int = DEFAULT_CAPACITY) -> None:
+        if sys.byteorder != "little":
+            raise NotImplementedError("records are little-endian, and are read without being swapped")
+        self._bytes = memoryview(mmap.mmap(-1, capacity * RECORD_BYTES))
+        self._records = self._bytes.cast("Q")
+
+    def record(self, credential_index: int) -> int:
+        """Return the 64 bits of a record; NEVER_HEARD_OF for an index beyond the capacity."""
+        try:
+            return self._records[credential_index]
+        except IndexError:
+            return NEVER_HEARD_OF
+
+    def load_shard(self, shard: int, content: bytes) -> int:
+        """Store the records of a shard; return how many were left out, being beyond the capacity."""
+        start = shard * RECORDS_PER_SHARD * RECORD_BYTES
+        kept = min(len(content), max(0, len(self._bytes) - start))
+        self._bytes[start : start + kept] = content[:kept]
+        return (len(content) - kept) // RECORD_BYTES
+
+    def apply(self, updates: Iterable[tuple[int, int]]) -> int:
+        """Store pairs of credential_index and record; return how many were left out."""
+        records = self._records
+        capacity = len(records)
+        left_out = 0
+        for credential_index, record in updates:
+            if credential_index < capacity:
+                records[credential_index] = record
+            else:
+                left_out += 1
+        return left_out
+
+
+class PartitionMirror:
+    """The mirror of one partition: a table, and when it was last known to be current."""
+
+    def __init__(self) -> None:
+        self.table: StatusTable | None = None
+        self.current_at_s = 0.0  # on the monotonic clock
+
+
+class Mirror:
+    """All partitions together, as a scan sees them."""
+
+    def __init__(self, *, partitions: int, monotonic: Callable[[], float]) -> None:
+        self.partitions = tuple(PartitionMirror() for _ in range(partitions))
+        self._monotonic = monotonic
+
+    @property
+    def is_loaded(self) -> bool:
+        """Tell whether every partition has been loaded once."""
+        return all(partition.table is not None for partition in self.partitions)
+
+    def look_up(self, credential_index: int) -> tuple[int, float]:
+        """Return a credential's record and the age of its status in seconds; raises NotReady."""
+        partition = self.partitions[partition_of(shard_of(credential_index), len(self.partitions))]
+        if partition.table is None:
+            raise NotReady("the status mirror is not loaded yet")
+        return partition.table.record(credential_index), self._monotonic() - partition.current_at_s
+
+    def status_age_s(self) -> float:
+        """Return the age of the oldest partition's status in seconds; raises NotReady."""
+        if not self.is_loaded:
+            raise NotReady("the status mirror is not loaded yet")
+        return self._monotonic() - min(partition.current_at_s for partition in self.partitions)

@@ -1,0 +1,143 @@
+"""Read status from Redis, as verifier/wire/status_store.py lays it out. Nothing in this package can write it.
+
+Every method raises redis.RedisError when Redis does not answer in time or answers with an error, and
+StatusUnavailable when it answers with something that is not status.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from verifier.errors import StatusUnavailable
+from verifier.redis_connection import connect
+from verifier.wire.status_record import RECORD_BYTES
+from verifier.wire.status_store import (
+    EPOCH_FIELD,
+    SHARD_BYTES,
+    UPDATES_FIELD,
+    epoch_key,
+    feed_key,
+    status_key,
+)
+
+# A call to the feed blocks this long when there is nothing new, twice the time between heartbeats.
+BLOCK_MS = 2_000
+# More than a blocking call takes, or silence would pass for failure.
+_REPLY_TIMEOUT_S = BLOCK_MS / 1000 + 1
+# 3 MiB of updates at most: a mirror that fell behind catches up in large steps, in bounded memory.
+_ENTRIES_PER_PAGE = 64
+# 8 MiB a round trip. Indices are dense, so shards have no gaps: a whole round of nothing is the end.
+_SHARDS_PER_READ = 16
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class EntryId:
+    """The id of a feed entry; Redis gives them out in order."""
+
+    unix_ms: int  # by the clock of Redis
+    sequence: int
+
+    def __str__(self) -> str:
+        return f"{self.unix_ms}-{self.sequence}"
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a feed stands."""
+
+    epoch: bytes
+    entry_id: EntryId  # of the newest entry
+    age_s: float  # of that entry, by the clock of Redis alone
+
+
+@dataclass(frozen=True, slots=True)
+class FeedEntry:
+    """One entry of the feed; without updates it is a heartbeat."""
+
+    entry_id: EntryId
+    epoch: bytes
+    updates: bytes  # for status_store.decode_updates; empty for a heartbeat
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What followed in the feed."""
+
+    entries: Sequence[FeedEntry]
+    epoch: bytes | None  # the epoch after reading
+    is_continuous: bool  # nothing can be missing between the entry asked from and these
+    age_s: float  # of the last entry, by the clock of Redis alone; 0 without entries
+
+
+class StatusReader:
+    """Reads the status of one partition."""
+
+    def __init__(self, redis_url: str, *, partition: int, partitions: int) -> None:
+        self._redis = connect(redis_url, reply_timeout_s=_REPLY_TIMEOUT_S, client_name="gatelight-mirror")
+        self._partition = partition
+        self._partitions = partitions
+
+    def position(self) -> Position:
+        """Return where the feed stands now."""
+        with self._redis.pipeline() as pipeline:
+            pipeline.get(epoch_key(self._partition))
+            pipeline.xrevrange(feed_key(self._partition), count=1)
+            pipeline.time()
+            epoch, newest, redis_time = pipeline.execute()
+        if not epoch or not newest:
+            raise StatusUnavailable("Redis holds no status yet: the issuer has not written it")
+        entry_id = _entry_id(newest[0][0])
+        return Position(epoch, entry_id, _age_s(entry_id, redis_time))
+
+    def shards(self) -> Iterator[tuple[int, bytes]]:
+        """Return number and bytes of each shard, in order; a shard may end early, the rest being zeros."""
+        shard = self._partition
+        while True:
+            numbers = range(shard, shard + _SHARDS_PER_READ * self._partitions, self._partitions)
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for number in numbers:
+                    pipeline.get(status_key(number, self._partitions))
+                found = pipeline.execute()
+            for number, content in zip(numbers, found, strict=True):
+                if content is None:
+                    continue
+                if len(content) > SHARD_BYTES or len(content) % RECORD_BYTES:
+                    raise StatusUnavailable(f"shard {number} has {len(content)} bytes")
+                yield number, content
+            if not any(found):
+                return
+            shard = numbers[-1] + self._partitions
+
+    def read_feed(self, after: EntryId) -> Page:
+        """Wait up to BLOCK_MS for entries after `after` and return what came, possibly nothing."""
+        key = feed_key(self._partition)
+        reply: Any = self._redis.xread({key: str(after)}, count=_ENTRIES_PER_PAGE, block=BLOCK_MS)
+        # Asked for after the reading: Redis trims from the oldest end, so while `after` itself is still
+        # there, nothing behind it was trimmed before we read.
+        with self._redis.pipeline() as pipeline:
+            pipeline.xrange(key, str(after), str(after), count=1)
+            pipeline.get(epoch_key(self._partition))
+            pipeline.time()
+            anchor, epoch, redis_time = pipeline.execute()
+        entries = [_entry(entry_id, fields) for _, entries in reply for entry_id, fields in entries]
+        age_s = _age_s(entries[-1].entry_id, redis_time) if entries else 0.0
+        return Page(entries, epoch, bool(anchor), age_s)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._redis.close()
+
+
+def _entry(entry_id: bytes, fields: dict[bytes, bytes]) -> FeedEntry:
+    return FeedEntry(_entry_id(entry_id), fields.get(EPOCH_FIELD, b""), fields.get(UPDATES_FIELD, b""))
+
+
+def _entry_id(encoded: bytes) -> EntryId:
+    unix_ms, _, sequence = encoded.partition(b"-")
+    return EntryId(int(unix_ms), int(sequence))
+
+
+def _age_s(entry_id: EntryId, redis_time: tuple[int, int]) -> float:
+    seconds, microseconds = redis_time
+    # Redis keeps ids in order when its clock is set back; an entry is then from its future, and new.
+    return max(0.0, seconds + microseconds / 1e6 - entry_id.unix_ms / 1e3)
