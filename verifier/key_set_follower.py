@@ -1,12 +1,9 @@
-"""Keep the key set current: read it from Redis every second and take a newer one that the root signed.
+"""Keep the key set current: read it from Redis and take a newer one that the root signed.
 
 A key set that is older, unsigned, signed by a stranger or unreadable is refused, and the one that we
 have stays; so it does while Redis is away. Whether it is still in force is asked at every scan.
 """
 
-import threading
-
-import redis
 import structlog
 
 from verifier.errors import NotReady
@@ -16,8 +13,8 @@ from verifier.wire.errors import KeySetError
 from verifier.wire.key_set import KeySet, read_key_set
 from verifier.wire.status_store import KEY_SET_KEY
 
-# A revoked key is refused everywhere within seconds.
-_REFRESH_S = 1.0
+# How often to look: a revoked key is refused everywhere within seconds.
+REFRESH_S = 1.0
 _REPLY_TIMEOUT_S = 1.0
 # Verifiers' clocks may be behind the issuer's; a set signed a moment ago must not be from the future.
 _CLOCK_SKEW_S = 30
@@ -59,23 +56,14 @@ class KeySets:
 
 
 class KeySetFollower:
-    """Offers KeySets what Redis holds, in a thread of its own."""
+    """Offers KeySets what Redis holds; a verifier.loop.Loop makes it look."""
 
     def __init__(self, *, redis_url: str, key_sets: KeySets) -> None:
         self._redis = connect(redis_url, reply_timeout_s=_REPLY_TIMEOUT_S, client_name="gatelight-key-set")
         self._key_sets = key_sets
-        self._trouble: str | None = None
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="key-set", daemon=True)
 
-    def start(self) -> None:
-        """Begin to follow."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop following; returns once the thread is done or had its time to be."""
-        self._stopping.set()
-        self._thread.join(timeout=5)
+    def close(self) -> None:
+        """Close the connection."""
         self._redis.close()
 
     def refresh(self) -> None:
@@ -83,21 +71,3 @@ class KeySetFollower:
         signed = self._redis.get(KEY_SET_KEY)
         if isinstance(signed, bytes) and self._key_sets.offer(signed):
             _log.info("key set taken")
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self.refresh()
-            except redis.RedisError as error:
-                self._report(f"Redis: {type(error).__name__}")
-            except Exception as error:  # noqa: BLE001 - a dead thread would keep a revoked key trusted
-                self._report(f"{type(error).__name__}: {error}")
-            else:
-                self._trouble = None
-            self._stopping.wait(_REFRESH_S)
-
-    def _report(self, trouble: str) -> None:
-        """Log when trouble begins or changes, and not at every attempt."""
-        if trouble != self._trouble:
-            _log.warning("key set not refreshed", trouble=trouble)
-        self._trouble = trouble

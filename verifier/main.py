@@ -10,7 +10,8 @@ import structlog
 
 from verifier.config import VerifierSettings, read_root_key
 from verifier.errors import NotReady, SettingsError
-from verifier.key_set_follower import KeySetFollower, KeySets
+from verifier.key_set_follower import REFRESH_S, KeySetFollower, KeySets
+from verifier.loop import Loop
 from verifier.mirror import HeapTable, Mirror
 from verifier.mirror_follower import MirrorFollower
 from verifier.server import GrpcServer, Limits
@@ -19,6 +20,8 @@ from verifier.status_reader import StatusReader
 from verifier.verdict import Policy
 
 _HEALTH_INTERVAL_S = 0.1
+# Short enough to be back soon, long enough not to burden a Redis that is just starting.
+_RETRY_S = 0.2
 
 _log = structlog.get_logger("verifier")
 
@@ -33,12 +36,12 @@ def serve(settings: VerifierSettings) -> None:
     mirror = Mirror(partitions=settings.partitions, monotonic=time.monotonic)
     policy = Policy(settings.max_test_age_s, settings.max_status_age_s)
     verifier = Verifier(key_sets=key_sets, mirror=mirror, policy=policy, clock=time.time)
-    followers = _followers(settings, key_sets, mirror)
+    loops = _loops(settings, key_sets, mirror)
     limits = Limits(settings.threads, settings.max_backlog, settings.max_streams)
     server = GrpcServer(verifier, listen=settings.listen, limits=limits)
 
-    for follower in followers:
-        follower.start()
+    for loop in loops:
+        loop.start()
     server.start()
     _log.info("verifier listens", listen=settings.listen, port=server.port)
     if settings.port_file is not None:
@@ -46,14 +49,13 @@ def serve(settings: VerifierSettings) -> None:
     _tell_health_until(stopping, server, verifier)
     _log.info("verifier drains", grace_s=settings.grace_s)
     server.drain(settings.grace_s)
-    for follower in followers:
-        follower.stop()
+    for loop in loops:
+        loop.stop()
     _log.info("verifier stopped")
 
 
-def _followers(
-    settings: VerifierSettings, key_sets: KeySets, mirror: Mirror
-) -> list[KeySetFollower | MirrorFollower]:
+def _loops(settings: VerifierSettings, key_sets: KeySets, mirror: Mirror) -> list[Loop]:
+    """Return what keeps key set and mirror current, one loop for each partition."""
     try:
         key_set_follower = KeySetFollower(redis_url=settings.redis_url, key_sets=key_sets)
         readers = [
@@ -71,7 +73,11 @@ def _followers(
         )
         for reader, partition in zip(readers, mirror.partitions, strict=True)
     ]
-    return [key_set_follower, *mirror_followers]
+    # A step of the mirror waits for the feed itself, so it needs no pause.
+    return [
+        Loop(key_set_follower.refresh, name="key set", pause_s=REFRESH_S, retry_s=REFRESH_S),
+        *(Loop(one.step, name="mirror", pause_s=0, retry_s=_RETRY_S) for one in mirror_followers),
+    ]
 
 
 def _tell_health_until(stopping: threading.Event, server: GrpcServer, verifier: Verifier) -> None:

@@ -9,10 +9,8 @@ feed was trimmed beyond the last entry seen. Never when Redis vanishes, is empty
 the mirror stays, and its age grows until proof comes that it is current.
 """
 
-import threading
 from collections.abc import Callable
 
-import redis
 import structlog
 
 from verifier.errors import StatusUnavailable
@@ -21,14 +19,11 @@ from verifier.status_reader import Page, Position, StatusReader
 from verifier.wire.errors import StatusError
 from verifier.wire.status_store import decode_updates
 
-# Short enough to be back soon, long enough not to burden a Redis that is just starting.
-_RETRY_S = 0.2
-
 _log = structlog.get_logger("verifier.mirror")
 
 
 class MirrorFollower:
-    """Keeps one partition current in a thread of its own."""
+    """Keeps one partition current, a step at a time; a verifier.loop.Loop makes the steps."""
 
     def __init__(
         self,
@@ -44,22 +39,9 @@ class MirrorFollower:
         self._new_table = new_table
         self._followed: Position | None = None  # None: the mirror has to be loaded
         self._last_seen: Position | None = None  # the same, but kept while the mirror waits to be loaded
-        self._trouble: str | None = None
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="mirror", daemon=True)
-
-    def start(self) -> None:
-        """Begin to follow."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop following; returns once the thread is done or had its time to be."""
-        self._stopping.set()
-        self._thread.join(timeout=5)
-        self._reader.close()
 
     def step(self) -> None:
-        """Load, or wait for the feed and apply what comes: one turn of the loop.
+        """Load, or wait for the feed and apply what comes: one turn of a loop.
 
         Raises redis.RedisError, StatusUnavailable or StatusError, the mirror being as it was.
         """
@@ -67,16 +49,6 @@ class MirrorFollower:
             self._load()
         else:
             self._apply(self._reader.read_feed(self._followed.entry_id), self._followed)
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self.step()
-            except Exception as error:  # noqa: BLE001 - a dead thread would leave the gates with old status for good
-                self._report(error)
-                self._stopping.wait(_RETRY_S)
-            else:
-                self._report(None)
 
     def _load(self) -> None:
         noted = self._reader.position()
@@ -114,24 +86,7 @@ class MirrorFollower:
         self._mirror.current_at_s = self._monotonic() - page.age_s
         self._followed = self._last_seen = Position(followed.epoch, page.entries[-1].entry_id, page.age_s)
 
-    def _report(self, error: Exception | None) -> None:
-        """Log when trouble begins, changes or ends, and not at every attempt."""
-        trouble = None if error is None else _describe(error)
-        if trouble == self._trouble:
-            return
-        self._trouble = trouble
-        if trouble is None:
-            _log.info("mirror follows the feed again")
-        else:
-            _log.warning("mirror is not current", trouble=trouble)
-
 
 def _warn_of(left_out: int) -> None:
     if left_out:
         _log.error("mirror too small: credentials beyond its capacity answer NO_STATUS", left_out=left_out)
-
-
-def _describe(error: Exception) -> str:
-    if isinstance(error, redis.RedisError):
-        return f"Redis: {type(error).__name__}"
-    return f"{type(error).__name__}: {error}"

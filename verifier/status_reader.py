@@ -22,8 +22,8 @@ from verifier.wire.status_store import (
 
 # A call to the feed blocks this long when there is nothing new, twice the time between heartbeats.
 BLOCK_MS = 2_000
-# More than a blocking call takes, or silence would pass for failure.
-_REPLY_TIMEOUT_S = BLOCK_MS / 1000 + 1
+# How much longer than a blocking call we wait for its reply, or silence would pass for failure.
+_REPLY_MARGIN_S = 1.0
 # 3 MiB of updates at most: a mirror that fell behind catches up in large steps, in bounded memory.
 _ENTRIES_PER_PAGE = 64
 # 8 MiB a round trip. Indices are dense, so shards have no gaps: a whole round of nothing is the end.
@@ -72,8 +72,12 @@ class Page:
 class StatusReader:
     """Reads the status of one partition."""
 
-    def __init__(self, redis_url: str, *, partition: int, partitions: int) -> None:
-        self._redis = connect(redis_url, reply_timeout_s=_REPLY_TIMEOUT_S, client_name="gatelight-mirror")
+    def __init__(self, redis_url: str, *, partition: int, partitions: int, block_ms: int = BLOCK_MS) -> None:
+        """`block_ms` is how long read_feed waits; nothing waits more than a second longer for a reply."""
+        self._redis = connect(
+            redis_url, reply_timeout_s=block_ms / 1000 + _REPLY_MARGIN_S, client_name="gatelight-mirror"
+        )
+        self._block_ms = block_ms
         self._partition = partition
         self._partitions = partitions
 
@@ -109,9 +113,9 @@ class StatusReader:
             shard = numbers[-1] + self._partitions
 
     def read_feed(self, after: EntryId) -> Page:
-        """Wait up to BLOCK_MS for entries after `after` and return what came, possibly nothing."""
+        """Wait up to `block_ms` for entries after `after` and return what came, possibly nothing."""
         key = feed_key(self._partition)
-        reply: Any = self._redis.xread({key: str(after)}, count=_ENTRIES_PER_PAGE, block=BLOCK_MS)
+        reply: Any = self._redis.xread({key: str(after)}, count=_ENTRIES_PER_PAGE, block=self._block_ms)
         # Asked for after the reading: Redis trims from the oldest end, so while `after` itself is still
         # there, nothing behind it was trimmed before we read.
         with self._redis.pipeline() as pipeline:

@@ -1,0 +1,110 @@
+"""Key sets are taken when the pinned root signed them and they are newer; nothing else replaces one."""
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from tests.signer import Signer
+from verifier.errors import NotReady
+from verifier.key_set_follower import KeySetFollower, KeySets
+from verifier.wire.errors import KeySetError
+from verifier.wire.status_store import KEY_SET_KEY
+
+NOW = 1_800_000_000
+
+
+@pytest.fixture
+def signer() -> Signer:
+    return Signer()
+
+
+@pytest.fixture
+def key_sets(signer: Signer) -> KeySets:
+    return KeySets(signer.root)
+
+
+def test_without_a_key_set_nothing_is_in_force(key_sets: KeySets) -> None:
+    with pytest.raises(NotReady, match="no key set yet"):
+        key_sets.in_force(NOW)
+
+
+def test_a_key_set_signed_by_the_root_is_taken(key_sets: KeySets, signer: Signer) -> None:
+    assert key_sets.offer(signer.key_set(issued_at=NOW))
+    assert list(key_sets.in_force(NOW).keys.values()) == [signer.key]
+
+
+def test_the_same_key_set_again_is_passed_over(key_sets: KeySets, signer: Signer) -> None:
+    key_sets.offer(signer.key_set(issued_at=NOW))
+    assert not key_sets.offer(signer.key_set(issued_at=NOW))
+
+
+@pytest.mark.parametrize("version", [6, 7])
+def test_a_version_that_is_not_higher_is_refused(key_sets: KeySets, signer: Signer, version: int) -> None:
+    key_sets.offer(signer.key_set(issued_at=NOW, version=7))
+    with pytest.raises(KeySetError, match="above 7"):
+        key_sets.offer(signer.key_set(issued_at=NOW + 1, version=version))
+    assert key_sets.in_force(NOW).version == 7
+
+
+def test_a_key_set_signed_by_a_stranger_is_refused(key_sets: KeySets, signer: Signer) -> None:
+    key_sets.offer(signer.key_set(issued_at=NOW))
+    with pytest.raises(KeySetError):
+        key_sets.offer(Signer("stranger").key_set(issued_at=NOW, version=9))
+    assert list(key_sets.in_force(NOW).keys.values()) == [signer.key]
+
+
+@pytest.mark.parametrize(
+    ("now", "is_in_force"),
+    [(NOW - 31, False), (NOW - 30, True), (NOW + 99, True), (NOW + 100, False), (NOW + 101, False)],
+)
+def test_a_key_set_is_in_force_from_its_issue_to_its_end(
+    key_sets: KeySets, signer: Signer, now: int, is_in_force: bool
+) -> None:
+    key_sets.offer(signer.key_set(issued_at=NOW, valid_s=100))
+    if is_in_force:
+        assert key_sets.in_force(now).version == 1
+    else:
+        with pytest.raises(NotReady, match="not in force"):
+            key_sets.in_force(now)
+
+
+@pytest.fixture
+def follower(redis_url: str, key_sets: KeySets) -> Iterator[KeySetFollower]:
+    follower = KeySetFollower(redis_url=redis_url, key_sets=key_sets)
+    yield follower
+    follower.close()
+
+
+def test_a_new_key_set_in_redis_is_taken(
+    redis_url: str, key_sets: KeySets, signer: Signer, follower: KeySetFollower
+) -> None:
+    follower.refresh()
+    with redis.Redis.from_url(redis_url) as client:
+        client.set(KEY_SET_KEY, signer.key_set(issued_at=NOW))
+    follower.refresh()
+    assert key_sets.in_force(NOW).version == 1
+
+
+@pytest.mark.parametrize("nonsense", [b"", b"\xd2", b"nonsense", bytes(5_000)])
+def test_nonsense_in_redis_leaves_the_key_set(
+    redis_url: str, key_sets: KeySets, signer: Signer, follower: KeySetFollower, nonsense: bytes
+) -> None:
+    key_sets.offer(signer.key_set(issued_at=NOW))
+    with redis.Redis.from_url(redis_url) as client:
+        client.set(KEY_SET_KEY, nonsense)
+    with pytest.raises(KeySetError):
+        follower.refresh()
+    assert key_sets.in_force(NOW).version == 1
+
+
+def test_a_redis_without_a_key_set_or_with_one_of_another_type_leaves_it(
+    redis_url: str, key_sets: KeySets, signer: Signer, follower: KeySetFollower
+) -> None:
+    key_sets.offer(signer.key_set(issued_at=NOW))
+    follower.refresh()
+    with redis.Redis.from_url(redis_url) as client:
+        client.lpush(KEY_SET_KEY, b"x")
+    with pytest.raises(redis.ResponseError):
+        follower.refresh()
+    assert key_sets.in_force(NOW).version == 1

@@ -1,0 +1,286 @@
+"""The mirror follows a real Redis, and outlives it."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+import redis
+from redis.exceptions import RedisError
+
+from loadtest.embedded_redis import EmbeddedRedis
+from tests.eventually import eventually
+from tests.verifier.status_in_redis import StatusInRedis
+from verifier.errors import StatusUnavailable
+from verifier.loop import Loop
+from verifier.mirror import HeapTable, Mirror
+from verifier.mirror_follower import MirrorFollower
+from verifier.status_reader import StatusReader
+from verifier.wire.errors import StatusError
+from verifier.wire.status_store import RECORDS_PER_SHARD, epoch_key, feed_key, status_key
+
+CAPACITY = 4 * RECORDS_PER_SHARD
+
+
+class FakeMonotonic:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Followed:
+    """A mirror of a Redis, moved step by step."""
+
+    def __init__(self, redis_url: str) -> None:
+        self.clock = FakeMonotonic()
+        self.client = redis.Redis.from_url(redis_url)
+        self.status = StatusInRedis(self.client)
+        self.mirror = Mirror(partitions=1, monotonic=self.clock)
+        self.reader = StatusReader(redis_url, partition=0, partitions=1, block_ms=100)
+        self.follower = MirrorFollower(
+            reader=self.reader,
+            mirror=self.mirror.partitions[0],
+            monotonic=self.clock,
+            new_table=lambda: HeapTable(CAPACITY),
+        )
+
+    def record(self, index: int) -> int:
+        return self.mirror.look_up(index)[0]
+
+
+@pytest.fixture
+def followed(redis_url: str) -> Iterator[Followed]:
+    followed = Followed(redis_url)
+    yield followed
+    followed.reader.close()
+    followed.client.close()
+
+
+def test_an_empty_redis_gives_no_mirror(followed: Followed) -> None:
+    with pytest.raises(StatusUnavailable, match="no status yet"):
+        followed.follower.step()
+    assert not followed.mirror.is_loaded
+
+
+def test_shards_are_loaded_with_gaps_between_them(followed: Followed) -> None:
+    followed.status.rebuild(b"e1", {1: 11, 3 * RECORDS_PER_SHARD + 7: 13})
+    followed.follower.step()
+    assert followed.record(1) == 11
+    assert followed.record(3 * RECORDS_PER_SHARD + 7) == 13
+    assert followed.record(2) == 0
+
+
+def test_a_change_in_the_feed_reaches_the_mirror(followed: Followed) -> None:
+    followed.status.rebuild(b"e1", {1: 11})
+    followed.follower.step()
+    followed.status.change(1, 12)
+    followed.follower.step()
+    assert followed.record(1) == 12
+
+
+def test_what_changes_while_the_shards_are_read_is_not_missed(followed: Followed) -> None:
+    followed.status.rebuild(b"e1", {1: 11})
+    read_shards = followed.reader.shards
+
+    def shards_then_change() -> Iterator[tuple[int, bytes]]:
+        yield from read_shards()
+        followed.status.change(1, 12)
+
+    followed.reader.shards = shards_then_change  # type: ignore[method-assign]
+    followed.follower.step()
+    followed.follower.step()
+    assert followed.record(1) == 12
+
+
+def test_a_new_epoch_loads_the_mirror_again(followed: Followed) -> None:
+    followed.status.rebuild(b"e1", {1: 11})
+    followed.follower.step()
+    followed.status.set_record(1, 12)  # not in the feed: only loading can find it
+    followed.status.rebuild(b"e2")
+    followed.follower.step()  # notices
+    assert followed.record(1) == 11
+    followed.follower.step()  # loads
+    assert followed.record(1) == 12
+
+
+def test_a_feed_trimmed_past_the_mirror_loads_it_again(followed: Followed) -> None:
+    followed.status.rebuild(b"e1", {1: 11})
+    followed.follower.step()
+    followed.status.change(1, 12)
+    followed.status.heartbeat()
+    followed.client.xtrim(feed_key(0), maxlen=1, approximate=False)
+    followed.follower.step()
+    followed.follower.step()
+    assert followed.record(1) == 12
+
+
+def test_an_emptied_redis_leaves_the_mirror_and_its_age_grows(followed: Followed) -> None:
+    followed.status.rebuild(b"e1", {1: 11})
+    followed.follower.step()
+    followed.client.delete(feed_key(0), epoch_key(0), status_key(0, 1))
+    followed.follower.step()
+    followed.clock.now += 30
+    with pytest.raises(StatusUnavailable):
+        followed.follower.step()
+    assert followed.record(1) == 11
+    assert followed.mirror.status_age_s() == pytest.approx(30, abs=1)
+
+
+def test_a_rebuilt_redis_is_loaded_after_it_was_empty(followed: Followed) -> None:
+    followed.status.rebuild(b"e1", {1: 11})
+    followed.follower.step()
+    followed.client.delete(feed_key(0), epoch_key(0), status_key(0, 1))
+    followed.follower.step()
+    followed.status.rebuild(b"e2", {1: 12})
+    followed.follower.step()
+    assert followed.record(1) == 12
+
+
+def test_a_redis_set_back_to_an_earlier_state_is_not_believed(followed: Followed) -> None:
+    followed.status.rebuild(b"e1", {1: 11})
+    earlier = followed.client.dump(feed_key(0)) or b""
+    followed.status.change(1, 13)
+    followed.follower.step()
+    followed.client.restore(feed_key(0), 0, earlier, replace=True)
+    followed.status.set_record(1, 11)
+    followed.follower.step()  # notices that its place in the feed is gone
+    with pytest.raises(StatusUnavailable, match="set back"):
+        followed.follower.step()
+    assert followed.record(1) == 13
+
+
+def test_the_age_counts_from_the_heartbeat_and_not_from_reading_it(followed: Followed) -> None:
+    followed.status.epoch = b"e1"
+    seconds, _ = followed.client.time()
+    followed.client.set(epoch_key(0), b"e1")
+    followed.status.heartbeat(entry_id=f"{(seconds - 7200) * 1000}-0")
+    followed.follower.step()
+    assert followed.mirror.status_age_s() == pytest.approx(7200, abs=2)
+
+
+def test_a_heartbeat_makes_the_mirror_young_again(followed: Followed) -> None:
+    followed.status.rebuild(b"e1")
+    followed.follower.step()
+    followed.clock.now += 60
+    assert followed.mirror.status_age_s() >= 60
+    followed.status.heartbeat()
+    followed.follower.step()
+    assert followed.mirror.status_age_s() < 2
+
+
+@pytest.mark.parametrize("updates", [b"", b"x", bytes(13), bytes(12 * 4097)])
+def test_nonsense_in_the_feed_changes_nothing_and_loads_the_mirror_again(
+    followed: Followed, updates: bytes
+) -> None:
+    followed.status.rebuild(b"e1", {1: 11})
+    followed.follower.step()
+    followed.status.set_record(1, 12)
+    followed.client.xadd(feed_key(0), {"e": b"e1", "u": updates})
+    if updates:
+        with pytest.raises(StatusError):
+            followed.follower.step()
+        followed.follower.step()
+        assert followed.record(1) == 12
+    else:
+        followed.follower.step()
+        assert followed.record(1) == 11
+
+
+def test_an_entry_of_a_foreign_epoch_is_passed_over(followed: Followed) -> None:
+    followed.status.rebuild(b"e1", {1: 11})
+    followed.follower.step()
+    followed.client.xadd(feed_key(0), {"e": b"stranger", "u": b"\x01\0\0\0" + b"\x05" * 8})
+    followed.follower.step()
+    assert followed.record(1) == 11
+
+
+def test_a_shard_that_is_no_string_leaves_the_mirror(followed: Followed) -> None:
+    followed.status.rebuild(b"e1", {1: 11})
+    followed.follower.step()
+    followed.client.delete(status_key(0, 1))
+    followed.client.lpush(status_key(0, 1), b"x")
+    followed.status.rebuild(b"e2")
+    followed.follower.step()
+    with pytest.raises(RedisError):
+        followed.follower.step()
+    assert followed.record(1) == 11
+
+
+def test_a_truncated_shard_leaves_the_mirror(followed: Followed) -> None:
+    followed.status.rebuild(b"e1", {1: 11})
+    followed.follower.step()
+    followed.client.set(status_key(0, 1), bytes(8 * 5 + 3))
+    followed.status.rebuild(b"e2")
+    followed.follower.step()
+    with pytest.raises(StatusUnavailable, match="43 bytes"):
+        followed.follower.step()
+    assert followed.record(1) == 11
+
+
+def test_a_mirror_too_small_leaves_the_rest_without_status(followed: Followed) -> None:
+    followed.status.rebuild(b"e1", {1: 11, CAPACITY: 14})
+    followed.follower.step()
+    assert followed.record(1) == 11
+    assert followed.record(CAPACITY) == 0
+
+
+class Live:
+    """A mirror that follows a Redis of the test's own in its thread."""
+
+    def __init__(self, server: EmbeddedRedis) -> None:
+        self.client = redis.Redis.from_url(server.url, socket_timeout=1)
+        self.status = StatusInRedis(self.client)
+        self.status.rebuild(b"e1", {1: 11})
+        self.mirror = Mirror(partitions=1, monotonic=time.monotonic)
+        self.reader = StatusReader(server.url, partition=0, partitions=1, block_ms=100)
+        follower = MirrorFollower(
+            reader=self.reader, mirror=self.mirror.partitions[0], monotonic=time.monotonic
+        )
+        self.loop = Loop(follower.step, name="mirror", pause_s=0, retry_s=0.01)
+        self.loop.start()
+        eventually(lambda: self.mirror.is_loaded)
+
+    def record(self) -> int:
+        return self.mirror.look_up(1)[0]
+
+
+@pytest.fixture
+def live(own_redis: EmbeddedRedis) -> Iterator[Live]:
+    live = Live(own_redis)
+    yield live
+    live.loop.stop()
+    live.reader.close()
+    live.client.close()
+
+
+def test_a_killed_redis_leaves_the_mirror_until_a_rebuilt_one_is_loaded(
+    live: Live, own_redis: EmbeddedRedis
+) -> None:
+    own_redis.kill()
+    eventually(lambda: live.mirror.status_age_s() > 0.3)
+    assert live.record() == 11
+    own_redis.restart()
+    live.status.rebuild(b"e2", {1: 12})
+    eventually(lambda: live.record() == 12)
+
+
+def test_a_frozen_redis_leaves_the_mirror_and_is_followed_again_once_it_thaws(
+    live: Live, own_redis: EmbeddedRedis
+) -> None:
+    own_redis.freeze()
+    eventually(lambda: live.mirror.status_age_s() > 0.3)
+    assert live.record() == 11
+    own_redis.thaw()
+    live.status.change(1, 12)
+    eventually(lambda: live.record() == 12)
+    assert live.mirror.status_age_s() < 5
+
+
+def test_a_loop_stops_soon_also_when_redis_is_frozen(own_redis: EmbeddedRedis, live: Live) -> None:
+    own_redis.freeze()
+    began = time.monotonic()
+    live.loop.stop()
+    assert time.monotonic() - began < 10
