@@ -39,7 +39,7 @@ class ServerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=dict(os.environ, **(environment or {})),
+                env=_without_settings(os.environ) | dict(environment or {}),
             )
 
     def __enter__(self) -> Self:
@@ -70,6 +70,13 @@ class ServerProcess:
             time.sleep(_POLL_S)
         return path.read_text().strip()
 
+    def wait(self, timeout_s: float) -> int:
+        """Wait for the process to end by itself and return its exit code; raises ProcessError."""
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise ProcessError(f"{self.name} did not end within {timeout_s} s:\n{self.tail()}") from None
+
     def tail(self, lines: int = 20) -> str:
         """Return the last lines of the log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
@@ -97,3 +104,8 @@ class ServerProcess:
     def thaw(self) -> None:
         """Let a frozen server go on."""
         self._process.send_signal(signal.SIGCONT)
+
+
+def _without_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment without what is meant for other servers than ours."""
+    return {name: value for name, value in environment.items() if not name.startswith("GATELIGHT_")}

@@ -1,0 +1,123 @@
+"""A whole Gatelight on one machine: Redis, issuer and verifier, as real processes on free loopback ports."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from issuer.folder import Folder
+from issuer.key_file import Purpose, read_key_file
+from issuer.key_store import KeyStore, SecretKeyStore
+from loadtest.embedded_redis import EmbeddedRedis
+from loadtest.processes import READY_TIMEOUT_S, ProcessError, ServerProcess
+from verifier.server import SERVICE_NAME
+
+REDIS_URL_VARIABLE = "GATELIGHT_REDIS_URL"
+_PASSPHRASE = "a passphrase for a stage that is torn down again"  # noqa: S105
+
+
+class Stage:
+    """The running parts. Start it from the main thread (see guard.py)."""
+
+    def __init__(self, folder: Path) -> None:
+        """Start Redis, make an issuer in `folder` and start it; raises ProcessError."""
+        self.path = folder
+        self.issuer_folder = Folder(folder / "issuer")
+        self.redis = EmbeddedRedis(folder)
+        self.verifiers: list[ServerProcess] = []
+        self.issuer: ServerProcess | None = None
+        try:
+            self._initialise()
+            self.issuer_address = self._start_issuer()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What the issuer's command line needs in its environment."""
+        return {
+            "GATELIGHT_PASSPHRASE": _PASSPHRASE,
+            "GATELIGHT_ISSUER_FOLDER": str(self.issuer_folder.path),
+            REDIS_URL_VARIABLE: self.redis.url,
+        }
+
+    def signing_key(self) -> KeyStore:
+        """Return the issuer's signing key, to make codes that the issuer itself would never sign."""
+        (path,) = self.issuer_folder.signing_keys.glob("*.key")
+        return SecretKeyStore(read_key_file(path, purpose=Purpose.SIGNING, passphrase=_PASSPHRASE.encode()))
+
+    def start_verifier(self, *options: str) -> str:
+        """Start a verifier with further options of `serve`, wait until it serves, return its address."""
+        name = f"verifier-{len(self.verifiers) + 1}"
+        port_file = self.path / f"{name}.port"
+        verifier = ServerProcess(
+            name,
+            [
+                *(sys.executable, "-m", "verifier", "serve", "--listen", "127.0.0.1:0"),
+                *("--root-key", str(self.issuer_folder.root_public_key)),
+                *("--redis-url", self.redis.url, "--port-file", str(port_file), *options),
+            ],
+            folder=self.path,
+        )
+        self.verifiers.append(verifier)
+        address = f"127.0.0.1:{verifier.wait_for_file(port_file)}"
+        wait_until_serving(address, verifier)
+        return address
+
+    def close(self) -> None:
+        """Stop everything, the last one started first."""
+        for verifier in reversed(self.verifiers):
+            verifier.stop()
+        if self.issuer is not None:
+            self.issuer.stop()
+        self.redis.stop()
+
+    def _initialise(self) -> None:
+        process = ServerProcess(
+            "init",
+            [sys.executable, "-m", "issuer", "init"],
+            folder=self.path,
+            environment=self.environment,
+        )
+        if process.wait(READY_TIMEOUT_S) != 0:
+            raise ProcessError(f"gatelight-issuer init failed:\n{process.tail()}")
+
+    def _start_issuer(self) -> str:
+        port_file = self.path / "issuer.port"
+        self.issuer = ServerProcess(
+            "issuer",
+            [
+                *(sys.executable, "-m", "issuer", "serve", "--listen", "127.0.0.1:0"),
+                *("--port-file", str(port_file)),
+            ],
+            folder=self.path,
+            environment=self.environment,
+        )
+        return f"127.0.0.1:{self.issuer.wait_for_file(port_file)}"
+
+
+@contextmanager
+def stage(folder: Path) -> Iterator[Stage]:
+    """Set up a stage in `folder` and tear it down again."""
+    running = Stage(folder)
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+def wait_until_serving(address: str, process: ServerProcess) -> None:
+    """Return when the verifier at `address` says SERVING; raises ProcessError."""
+    request = health_pb2.HealthCheckRequest(service=SERVICE_NAME)
+    with grpc.insecure_channel(address) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        try:
+            for response in health.Watch(request, timeout=READY_TIMEOUT_S):  # type: ignore[attr-defined]
+                if response.status == health_pb2.HealthCheckResponse.SERVING:
+                    return
+        except grpc.RpcError:
+            raise ProcessError(f"{process.name} does not serve:\n{process.tail()}") from None
