@@ -27,5 +27,35 @@ def demo() -> None:
     sys.exit(run())
 
 
+@main.command()
+def bench() -> None:
+    """Measure what a verdict costs; the exit code is 0 unless an answer was wrong."""
+    from loadtest.bench import run  # noqa: PLC0415
+
+    sys.exit(run())
+
+
+@main.command()
+@click.option("--gates", default=32, show_default=True, help="Gates that scan at once.")
+@click.option(
+    "--seconds", type=click.IntRange(1, 40), default=20, show_default=True, help="How long: codes age."
+)
+def load(gates: int, seconds: int) -> None:
+    """Let Locust scan against a system of its own; the exit code is 1 if a verdict was wrong or missing."""
+    from loadtest.load import run  # noqa: PLC0415
+
+    sys.exit(run(gates=gates, seconds=seconds))
+
+
+@main.command()
+@click.option("--count", default=1_000_000, show_default=True, help="How many scans.")
+@click.option("--seed", default=1, show_default=True, help="The same seed makes the same scans.")
+def scans(count: int, seed: int) -> None:
+    """Verify scans of every kind and compare each verdict; the exit code is 1 if one was wrong."""
+    from loadtest.scans import run  # noqa: PLC0415
+
+    sys.exit(run(count, seed))
+
+
 if __name__ == "__main__":
     main(prog_name="python -m loadtest")

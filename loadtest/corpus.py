@@ -163,8 +163,10 @@ def _verdict_on_change(message: bytes | bytearray, at: int) -> Verdict:
     signature_at = len(message) - cose.SIGNATURE_BYTES
     if key_id_end - cose.KEY_ID_BYTES <= at < key_id_end:
         return Verdict.UNKNOWN_KEY
-    # One byte for the empty map and two for the head of the payload; two for the head of the signature.
-    if key_id_end + 3 <= at < signature_at - 2 or at >= signature_at:
+    # One byte for the empty map, one or two for the head of the payload, two for that of the signature.
+    payload_end = signature_at - 2
+    payload_at = key_id_end + (2 if payload_end - key_id_end - 2 < 24 else 3)
+    if payload_at <= at < payload_end or at >= signature_at:
         return Verdict.BAD_SIGNATURE
     return Verdict.MALFORMED
 

@@ -21,6 +21,7 @@ from issuer.v1 import issuer_pb2
 from loadtest.burst import run_burst
 from loadtest.corpus import GATE, Corpus, Enrolled
 from loadtest.corpus_file import write_corpus
+from loadtest.load import describe
 from loadtest.qr_image import read_qr_image
 from loadtest.residents import enrol, read_residents, set_colour, write_residents
 from loadtest.stage import Stage, stage
@@ -226,10 +227,7 @@ class _Demo:
             address=address, corpus=corpus_path, gates=_BURST_GATES, seconds=_BURST_S, output=self._output
         )
         table = self._table()
-        note = (
-            f"{burst.scans} scans, {burst.scans_per_s:.0f} a second, "
-            f"p50 {burst.p50_ms:.0f} ms, p99 {burst.p99_ms:.0f} ms"
-        )
+        note = describe(burst)
         table.add_row(*self._checks.check("wrong or missing verdicts", 0, burst.failures, note))
         table.add_row(*self._checks.check("scans were made", True, burst.scans > 0))
         self._console.print(table)

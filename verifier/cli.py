@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-from pydantic import ValidationError
+
+from verifier.scan_command import scan
 
 _EXIT_SETTINGS = 2
 
@@ -39,23 +40,17 @@ def serve(**options: Any) -> None:
 
     Example: gatelight-verifier serve --root-key root.pub --redis-url redis://10.0.0.5:6379/0
     """
-    from verifier.config import VerifierSettings, reject_unknown_variables  # noqa: PLC0415 - `scan` must start fast
+    from verifier.config import load_settings  # noqa: PLC0415 - `scan` must start fast
     from verifier.errors import SettingsError  # noqa: PLC0415
-    from verifier.listen import require_loopback  # noqa: PLC0415
     from verifier.logs import configure_logs  # noqa: PLC0415
     from verifier.main import serve as run  # noqa: PLC0415
 
     configure_logs()
     try:
-        reject_unknown_variables()
-        settings = VerifierSettings(**{name: value for name, value in options.items() if value is not None})
-        require_loopback(settings.listen, is_insecure=settings.insecure)
-        run(settings)
-    except ValidationError as error:
-        for problem in error.errors():
-            name = "-".join(str(part) for part in problem["loc"])
-            click.echo(f"--{name.replace('_', '-')}: {problem['msg']}", err=True)
-        sys.exit(_EXIT_SETTINGS)
+        run(load_settings(options))
     except SettingsError as error:
         click.echo(str(error), err=True)
         sys.exit(_EXIT_SETTINGS)
+
+
+main.add_command(scan)

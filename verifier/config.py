@@ -6,16 +6,18 @@ option wins. GATELIGHT_REDIS_URL is shared with the issuer.
 
 import difflib
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from verifier.errors import SettingsError
+from verifier.listen import require_loopback
 from verifier.mirror import DEFAULT_CAPACITY
 from verifier.wire.ed25519 import VerifyingKey
 
@@ -47,15 +49,16 @@ class VerifierSettings(BaseSettings):
     grace_s: Annotated[float, Field(ge=0)] = 5.0
 
 
-def reject_unknown_variables() -> None:
-    """Raise SettingsError for a GATELIGHT_VERIFIER_ variable that no setting has: it is misspelt."""
-    known = [PREFIX + name.upper() for name in VerifierSettings.model_fields]
-    known += [PREFIX + "SERVER"]  # of `gatelight-verifier scan`
-    for variable in os.environ:
-        if variable.startswith(PREFIX) and variable not in known:
-            near = difflib.get_close_matches(variable, known, n=1)
-            advice = f": did you mean {near[0]}?" if near else ""
-            raise SettingsError(f"unknown variable {variable}{advice}")
+def load_settings(options: Mapping[str, Any]) -> VerifierSettings:
+    """Return the settings that options (None: not given) and environment make; raises SettingsError."""
+    _reject_unknown_variables()
+    try:
+        settings = VerifierSettings(**{name: value for name, value in options.items() if value is not None})
+    except ValidationError as error:
+        problems = (f"{'.'.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors())
+        raise SettingsError("; ".join(problems)) from None
+    require_loopback(settings.listen, is_insecure=settings.insecure)
+    return settings
 
 
 def read_root_key(path: Path) -> VerifyingKey:
@@ -71,3 +74,14 @@ def read_root_key(path: Path) -> VerifyingKey:
     if not isinstance(key, Ed25519PublicKey):
         raise SettingsError(f"{path} is not an Ed25519 key")
     return VerifyingKey(key.public_bytes_raw())
+
+
+def _reject_unknown_variables() -> None:
+    """Raise SettingsError for a GATELIGHT_VERIFIER_ variable that no setting has: it is misspelt."""
+    known = [PREFIX + name.upper() for name in VerifierSettings.model_fields]
+    known += [PREFIX + "SERVER"]  # of `gatelight-verifier scan`
+    for variable in os.environ:
+        if variable.startswith(PREFIX) and variable not in known:
+            near = difflib.get_close_matches(variable, known, n=1)
+            advice = f": did you mean {near[0]}?" if near else ""
+            raise SettingsError(f"unknown variable {variable}{advice}")
