@@ -24,7 +24,7 @@ demo: .venv/.installed ## issue, draw, scan and break things, on real processes 
 	@$(RUN)python -m loadtest demo
 
 test: .venv/.installed ## run all tests
-	@$(RUN)python -m pytest -n auto
+	@$(RUN)python -m pytest -n auto --dist loadscope
 
 check: lint test ## everything that must hold before a commit
 

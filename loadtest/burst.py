@@ -1,6 +1,7 @@
 """A short Locust run in a process of its own, and what came of it."""
 
 import csv
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,11 @@ def run_burst(*, address: str, corpus: Path, gates: int, seconds: int, output: P
         scans=int(total["Request Count"]),
         failures=int(total["Failure Count"]),
         scans_per_s=float(total["Requests/s"]),
-        p50_ms=float(total["50%"]),
-        p99_ms=float(total["99%"]),
+        p50_ms=_milliseconds(total["50%"]),
+        p99_ms=_milliseconds(total["99%"]),
         report=report,
     )
+
+
+def _milliseconds(field: str) -> float:
+    return math.nan if field == "N/A" else float(field)  # without a single scan there is no percentile

@@ -97,13 +97,17 @@ class ServerProcess:
         self._process.kill()
         self._process.wait()
 
+    def send(self, number: signal.Signals) -> None:
+        """Send the server a signal."""
+        self._process.send_signal(number)
+
     def freeze(self) -> None:
         """Stop the server in its tracks: connections stay open and nothing answers."""
-        self._process.send_signal(signal.SIGSTOP)
+        self.send(signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Let a frozen server go on."""
-        self._process.send_signal(signal.SIGCONT)
+        self.send(signal.SIGCONT)
 
 
 def _without_settings(environment: Mapping[str, str]) -> dict[str, str]:

@@ -21,9 +21,14 @@ class CaughtSignals:
         self.wake = -1
 
     def __enter__(self) -> Self:
-        self.wake, self._write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.wake, self._write_end = os.pipe()
+        for end in (self.wake, self._write_end):
+            os.set_blocking(end, False)
         self._wakeup_before = signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
-        self._before = {number: signal.signal(number, self._note) for number in _CAUGHT}
+        # A SIGHUP that is ignored already is nohup's: the gate is to outlive its terminal.
+        is_under_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        caught = [number for number in _CAUGHT if not (number is signal.SIGHUP and is_under_nohup)]
+        self._before = {number: signal.signal(number, self._note) for number in caught}
         return self
 
     def __exit__(

@@ -1,0 +1,137 @@
+"""gatelight-verifier as its operators start it."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import grpc
+import pytest
+import redis
+from click.testing import CliRunner
+
+from loadtest.processes import ServerProcess
+from loadtest.stage import wait_until_serving
+from tests.eventually import eventually
+from tests.signer import Signer
+from tests.verifier.status_in_redis import StatusInRedis
+from verifier.cli import main
+from verifier.config import VerifierSettings
+from verifier.v1 import verifier_pb2 as pb
+from verifier.v1 import verifier_pb2_grpc as pb_grpc
+from verifier.wire.status_store import KEY_SET_KEY
+
+
+@pytest.fixture
+def root_key(tmp_path: Path) -> Path:
+    path = tmp_path / "root.pub"
+    path.write_bytes(Signer().root_pem)
+    return path
+
+
+def start(
+    tmp_path: Path, *options: str, environment: Mapping[str, str] | None = None
+) -> tuple[ServerProcess, Path]:
+    port_file = tmp_path / "port"
+    command = [sys.executable, "-m", "verifier", "serve", "--port-file", str(port_file), *options]
+    return ServerProcess("verifier", command, folder=tmp_path, environment=environment), port_file
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["scan", "--help"], ["--version"]])
+def test_help_is_there_on_every_level(arguments: list[str]) -> None:
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0
+    assert result.output
+
+
+def test_every_option_of_serve_is_a_setting_and_the_other_way_round() -> None:
+    options = {parameter.name for parameter in main.commands["serve"].params}
+    assert options == set(VerifierSettings.model_fields)
+
+
+def test_a_gate_starts_without_waiting_for_grpc() -> None:
+    script = "import sys; from verifier.cli import main; sys.exit('grpc' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ([], "root_key"),
+        (["--root-key", "{root}", "--threads", "0"], "threads"),
+        (["--root-key", "{root}", "--redis-url", "http://x"], "redis-url"),
+        (["--root-key", "{root}", "--listen", "0.0.0.0:0"], "--insecure"),
+        (["--root-key", "{root}", "--listen", "10.0.0.1"], "--insecure"),
+        (["--root-key", "/nowhere/root.pub"], "cannot read"),
+        (["--root-key", "{here}"], "not a public key"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named_and_ends_with_2(
+    root_key: Path, options: list[str], problem: str
+) -> None:
+    filled = [option.format(root=root_key, here=__file__) for option in options]
+    result = CliRunner().invoke(main, ["serve", *filled])
+    assert result.exit_code == 2
+    assert problem in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_misspelt_variable_is_named_with_the_nearest_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATELIGHT_VERIFIER_TREADS", "4")
+    result = CliRunner().invoke(main, ["serve"])
+    assert result.exit_code == 2
+    assert "GATELIGHT_VERIFIER_THREADS" in result.output
+
+
+def test_a_verifier_without_redis_answers_unavailable_and_stops_on_sigterm(
+    tmp_path: Path, root_key: Path
+) -> None:
+    nowhere = "redis://127.0.0.1:1/0"
+    server, port_file = start(
+        tmp_path, "--root-key", str(root_key), "--redis-url", nowhere, "--listen", "127.0.0.1:0"
+    )
+    with server:
+        address = f"127.0.0.1:{server.wait_for_file(port_file)}"
+        with grpc.insecure_channel(address) as channel:
+            request = pb.VerifyCodeRequest(qr_text=b"x", scan_id="s", gate_id="g")
+            call = pb_grpc.VerifierServiceStub(channel).VerifyCode.future(request, timeout=5)
+            assert call.code() is grpc.StatusCode.UNAVAILABLE
+        assert server.stop() == 0
+    assert "verifier stopped" in server.log.read_text()
+
+
+def test_settings_come_from_the_environment_too(tmp_path: Path, root_key: Path, redis_url: str) -> None:
+    environment = {
+        "GATELIGHT_VERIFIER_ROOT_KEY": str(root_key),
+        "GATELIGHT_VERIFIER_LISTEN": "127.0.0.1:0",
+        "GATELIGHT_REDIS_URL": redis_url,
+    }
+    server, port_file = start(tmp_path, environment=environment)
+    with server:
+        assert server.wait_for_file(port_file).isdecimal()
+        assert server.stop() == 0
+
+
+def test_ctrl_c_stops_a_verifier_in_good_order(tmp_path: Path, root_key: Path) -> None:
+    server, port_file = start(tmp_path, "--root-key", str(root_key), "--listen", "127.0.0.1:0")
+    with server:
+        server.wait_for_file(port_file)
+        server.send(signal.SIGINT)
+        assert server.wait(10) == 0
+
+
+def test_a_verifier_serves_once_it_has_status_and_key_set(
+    tmp_path: Path, root_key: Path, redis_url: str
+) -> None:
+    server, port_file = start(
+        tmp_path, "--root-key", str(root_key), "--redis-url", redis_url, "--listen", "127.0.0.1:0"
+    )
+    with server:
+        address = f"127.0.0.1:{server.wait_for_file(port_file)}"
+        with redis.Redis.from_url(redis_url) as client:
+            StatusInRedis(client).rebuild(b"e1", {1: 5})
+            client.set(KEY_SET_KEY, Signer().key_set(issued_at=int(time.time())))
+        wait_until_serving(address, server)
+        assert eventually(lambda: "verifier is serving" in server.log.read_text())
