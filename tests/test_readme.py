@@ -1,0 +1,81 @@
+"""The README tells the truth: its commands exist, with the options it gives them."""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import click
+import pytest
+
+import issuer.cli
+import loadtest.__main__
+import verifier.cli
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = {
+    "gatelight-issuer": issuer.cli.main,
+    "gatelight-verifier": verifier.cli.main,
+    "-m loadtest": loadtest.__main__.main,
+}
+
+
+def lines_of_code_blocks() -> list[str]:
+    blocks = re.findall(r"^```\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
+    return [line for block in blocks for line in block.splitlines()]
+
+
+def command_lines() -> list[str]:
+    starts = tuple(f"{name} " for name in COMMANDS)
+    lines = (line.removeprefix(".venv/bin/python ") for line in lines_of_code_blocks())
+    return [line for line in lines if line.startswith(starts)]
+
+
+def parse(line: str) -> click.Context:
+    """Let click read a command line of the README as it would when it is typed; raises click.UsageError."""
+    name = next(name for name in COMMANDS if line.startswith(f"{name} "))
+    words = [word for word in shlex.split(line.removeprefix(name), comments=True) if word != "&"]
+    command: click.Command = COMMANDS[name]
+    context = click.Context(command, info_name=name)
+    while isinstance(command, click.Group):
+        found, subcommand, words = command.resolve_command(context, words)
+        assert subcommand is not None, f"{line}: {found}"
+        command = subcommand
+        context = click.Context(command, parent=context, info_name=found)
+    command.parse_args(context, words)
+    return context
+
+
+def test_there_are_commands_to_test() -> None:
+    assert len(command_lines()) >= 10
+
+
+@pytest.mark.parametrize("line", command_lines())
+def test_each_command_is_understood(line: str) -> None:
+    parse(line)
+
+
+def test_a_command_with_an_option_that_does_not_exist_would_be_found() -> None:
+    with pytest.raises(click.UsageError):
+        parse("gatelight-verifier serve --no-such-option")
+
+
+def test_each_make_target_exists_and_is_explained() -> None:
+    named = set(re.findall(r"\bmake ([a-z]+)\b", "\n".join(lines_of_code_blocks())))
+    listed = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    explained = dict(re.findall(r"^  make ([a-z]+) +(.+)$", listed.stdout, flags=re.MULTILINE))
+    assert {"demo", "test"} <= named <= set(explained)
+    wanted = {"demo", "test", "lint", "protos", "vectors", "check", "bench", "load", "clean"}
+    assert wanted <= set(explained)
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", README))
+def test_each_link_leads_to_a_file(link: str) -> None:
+    assert (ROOT / link).exists()
+
+
+@pytest.mark.parametrize("variable", sorted(set(re.findall(r"GATELIGHT_[A-Z_]+[A-Z]", README))))
+def test_each_variable_is_read_by_the_program(variable: str) -> None:
+    sources = [path.read_text() for folder in ("issuer", "verifier") for path in (ROOT / folder).glob("*.py")]
+    assert any(variable in source for source in sources)
