@@ -15,9 +15,10 @@ CLOCK_SKEW_S = 30
 def authenticate(qr_text: bytes, key_set: KeySet, now: int, *, clock_skew_s: int = CLOCK_SKEW_S) -> Code:
     """Return the code that `qr_text` carries, `now` being Unix seconds.
 
-    Raises the first of these that applies, in this order: MalformedCode (a sub-class says what part),
-    UnknownKey, BadSignature, NotYetValid, Expired. No claim is read before the signature is found
-    right. The window is not_before - skew <= now < expires_at + skew. Never raises anything else.
+    Raises the first of these that applies, in this order: MalformedCode for the text and the envelope,
+    UnknownKey, BadSignature, MalformedCode for the claims, NotYetValid, Expired. Never raises anything
+    else. No claim is read before the signature is found right. The window is
+    not_before - skew <= now < expires_at + skew.
     """
     signed = decode_qr_text(qr_text)
     key = key_set.keys.get(signed.key_id)

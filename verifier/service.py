@@ -13,7 +13,7 @@ from verifier.authenticate import authenticate
 from verifier.errors import NotReady
 from verifier.key_set_follower import KeySets
 from verifier.mirror import Mirror
-from verifier.verdict import Policy, Verdict, decide, reject
+from verifier.verdict import Policy, Verdict, decide, read_record, reject
 from verifier.wire.code import Code
 from verifier.wire.errors import CodeError, OutsideWindow
 from verifier.wire.status_record import StatusRecord
@@ -54,8 +54,9 @@ class Verifier:
         except CodeError as error:
             return self._rejection(error, None, clock_s)
         bits, status_age_s = self._mirror.look_up(code.credential_index)
-        decision = decide(code, bits, status_age_s, self._policy, now)
-        return Answer(decision.verdict, code, decision.record, now - code.not_before, status_age_s, clock_s)
+        record = read_record(bits)
+        verdict = decide(code, record, status_age_s, self._policy, now)
+        return Answer(verdict, code, record, now - code.not_before, status_age_s, clock_s)
 
     def check_ready(self) -> None:
         """Raise NotReady when there can be no verdict now; the message says what is missing."""

@@ -62,14 +62,6 @@ class Policy:
     max_status_age_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """A verdict on an authentic code and the record it rests on; None where there is no sound one."""
-
-    verdict: Verdict
-    record: StatusRecord | None
-
-
 _BY_ERROR: dict[type[CodeError], Verdict] = {
     UnknownKey: Verdict.UNKNOWN_KEY,
     BadSignature: Verdict.BAD_SIGNATURE,
@@ -85,22 +77,24 @@ def reject(error: CodeError) -> Verdict:
     return _BY_ERROR[type(error)]
 
 
-def decide(code: Code, bits: int, status_age_s: float, policy: Policy, now: int) -> Decision:
+def read_record(bits: int) -> StatusRecord | None:
+    """Return the status record as the mirror has it; None for one never heard of, or that makes no sense."""
+    if bits == NEVER_HEARD_OF:
+        return None
+    try:
+        return unpack(bits)
+    except StatusError:
+        return None
+
+
+def decide(code: Code, record: StatusRecord | None, status_age_s: float, policy: Policy, now: int) -> Verdict:
     """Return the verdict on an authentic code that is in its window.
 
-    `bits` is the status record as the mirror has it, `status_age_s` how long ago the mirror was known to
-    be current, `now` Unix seconds. A test from the future counts as fresh: clocks differ by minutes.
+    `status_age_s` is how long ago the mirror was known to be current, `now` Unix seconds. A test from
+    the future counts as fresh: clocks differ by minutes.
     """
-    if bits == NEVER_HEARD_OF:
-        return Decision(Verdict.NO_STATUS, None)
-    try:
-        record = unpack(bits)
-    except StatusError:
-        return Decision(Verdict.NO_STATUS, None)
-    return Decision(_judge(code, record, status_age_s, policy, now), record)
-
-
-def _judge(code: Code, record: StatusRecord, status_age_s: float, policy: Policy, now: int) -> Verdict:
+    if record is None:
+        return Verdict.NO_STATUS
     if record.state is CredentialState.NONE:
         return Verdict.NO_STATUS
     if record.generation != code.generation % GENERATION_MODULUS:
@@ -115,8 +109,15 @@ def _judge(code: Code, record: StatusRecord, status_age_s: float, policy: Policy
         return Verdict.RED
     if record.colour is Colour.YELLOW:
         return Verdict.YELLOW
-    if policy.max_test_age_s is not None and now - 60 * record.last_negative_test_min > policy.max_test_age_s:
-        return Verdict.TEST_TOO_OLD
-    if policy.max_status_age_s is not None and status_age_s > policy.max_status_age_s:
+    return _decide_on_ages(record, status_age_s, policy, now)
+
+
+def _decide_on_ages(record: StatusRecord, status_age_s: float, policy: Policy, now: int) -> Verdict:
+    if policy.max_test_age_s is not None:
+        tested_at = 60 * record.last_negative_test_min  # 0: none known
+        if not tested_at or now - tested_at > policy.max_test_age_s:
+            return Verdict.TEST_TOO_OLD
+    # Not written with `>`, which is false for NaN and would open.
+    if policy.max_status_age_s is not None and not status_age_s <= policy.max_status_age_s:
         return Verdict.STATUS_TOO_OLD
     return Verdict.GREEN

@@ -7,10 +7,10 @@ the identifier of a key. Each format reads its own messages, strictly.
 import hashlib
 
 from verifier.wire import cbor
+from verifier.wire.ed25519 import SIGNATURE_BYTES
 from verifier.wire.errors import CoseError
 
 KEY_ID_BYTES = 8
-SIGNATURE_BYTES = 64
 
 _SIGN1 = cbor.head(cbor.TAG, 18) + cbor.head(cbor.ARRAY, 4)
 _SIG_STRUCTURE = cbor.head(cbor.ARRAY, 4) + cbor.text_string("Signature1")

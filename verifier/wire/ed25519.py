@@ -12,6 +12,7 @@ from nacl.bindings import crypto_sign_open
 from nacl.exceptions import BadSignatureError
 
 PUBLIC_KEY_BYTES = 32
+SIGNATURE_BYTES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,10 @@ class VerifyingKey:
             raise ValueError(f"expected a key of {PUBLIC_KEY_BYTES} bytes, got {len(self.public_key)}")
 
     def verifies(self, signature: bytes, message: bytes) -> bool:
-        """Tell whether `signature` (64 bytes) is this key's on `message`."""
+        """Tell whether `signature` is this key's on `message`; one that is not of 64 bytes never is."""
+        # libsodium takes the two joined, so a signature of another length would shift the border.
+        if len(signature) != SIGNATURE_BYTES:
+            return False
         try:
             crypto_sign_open(signature + message, self.public_key)
         except BadSignatureError:

@@ -19,6 +19,7 @@ from typing import Any
 import cbor2
 
 from verifier.wire import cose
+from verifier.wire.code import MAX_TIME, MAX_U32
 from verifier.wire.ed25519 import PUBLIC_KEY_BYTES, VerifyingKey
 from verifier.wire.errors import CborError, CoseError, KeySetError
 
@@ -53,15 +54,7 @@ def key_set_to_sign(key_set: KeySet, root: VerifyingKey) -> tuple[bytes, bytes, 
     """
     _check(key_set)
     protected = _protected_header(root)
-    payload = cbor2.dumps(
-        {
-            _EXPIRES_AT: key_set.expires_at,
-            _ISSUED_AT: key_set.issued_at,
-            _VERSION: key_set.version,
-            _KEYS: [_encode_key(key) for key in key_set.keys.values()],
-        },
-        canonical=True,
-    )
+    payload = _encode_payload(key_set)
     return protected, payload, cose.sig_structure(protected, payload)
 
 
@@ -80,6 +73,10 @@ def read_key_set(signed: bytes, root: VerifyingKey) -> KeySet:
         raise KeySetError("expected a signature by the pinned root key")
     key_set = _decode_payload(payload)
     _check(key_set)
+    # Only the one encoding is taken. Python holds True, 1.0 and 1 for equal, and a repeated key is one in
+    # a mapping: this comparison tells them apart.
+    if _encode_payload(key_set) != payload:
+        raise KeySetError("expected a deterministically encoded payload")
     return key_set
 
 
@@ -102,12 +99,26 @@ def _decode_payload(payload: bytes) -> KeySet:
         raise KeySetError(f"expected CBOR, got {type(error).__name__}") from None
     match loaded:
         case {4: int(expires_at), 6: int(issued_at), -65538: int(version), -65539: list(encoded_keys)} if (
-            len(loaded) == 4 and cbor2.dumps(loaded, canonical=True) == payload
+            len(loaded) == 4
         ):
             keys = [_decode_key(key) for key in encoded_keys]
-            return KeySet.of(version=version, issued_at=issued_at, expires_at=expires_at, keys=keys)
+            return KeySet.of(
+                version=int(version), issued_at=int(issued_at), expires_at=int(expires_at), keys=keys
+            )
         case _:
-            raise KeySetError("expected expires_at, issued_at, version and keys, deterministically encoded")
+            raise KeySetError("expected expires_at, issued_at, version and keys")
+
+
+def _encode_payload(key_set: KeySet) -> bytes:
+    return cbor2.dumps(
+        {
+            _EXPIRES_AT: key_set.expires_at,
+            _ISSUED_AT: key_set.issued_at,
+            _VERSION: key_set.version,
+            _KEYS: [_encode_key(key) for key in key_set.keys.values()],
+        },
+        canonical=True,
+    )
 
 
 def _encode_key(key: VerifyingKey) -> dict[int, Any]:
@@ -125,9 +136,9 @@ def _decode_key(encoded: Any) -> VerifyingKey:
 
 
 def _check(key_set: KeySet) -> None:
-    if key_set.version < 1:
-        raise KeySetError("expected a version from 1 on")
-    if not 0 <= key_set.issued_at < key_set.expires_at:
-        raise KeySetError("expected 0 <= issued_at < expires_at")
+    if not 1 <= key_set.version <= MAX_U32:
+        raise KeySetError("expected a version from 1 to 2**32 - 1")
+    if not 0 <= key_set.issued_at < key_set.expires_at <= MAX_TIME:
+        raise KeySetError("expected 0 <= issued_at < expires_at < 2**40")
     if not 1 <= len(key_set.keys) <= MAX_KEYS:
         raise KeySetError(f"expected 1 to {MAX_KEYS} keys, got {len(key_set.keys)}")
