@@ -21,6 +21,7 @@ from verifier.wire.code import (
     encode_claims,
     encode_qr_text,
 )
+from verifier.wire.ed25519 import SIGNATURE_BYTES
 
 # What people hold under scanners that is not a code of ours.
 FOREIGN_QR_TEXTS = (
@@ -160,7 +161,7 @@ class Corpus:
 def _verdict_on_change(message: bytes | bytearray, at: int) -> Verdict:
     """Return the verdict on a message of which the byte at `at` was changed (code_token.cddl)."""
     key_id_end = 2 + 1 + _PROTECTED_BYTES
-    signature_at = len(message) - cose.SIGNATURE_BYTES
+    signature_at = len(message) - SIGNATURE_BYTES
     if key_id_end - cose.KEY_ID_BYTES <= at < key_id_end:
         return Verdict.UNKNOWN_KEY
     # One byte for the empty map, one or two for the head of the payload, two for that of the signature.

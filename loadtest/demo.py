@@ -30,7 +30,7 @@ from verifier.gate.advice import advise
 from verifier.verdict import Verdict
 from verifier.wire import base45
 from verifier.wire.code import PREFIX, CredentialKind
-from verifier.wire.cose import SIGNATURE_BYTES
+from verifier.wire.ed25519 import SIGNATURE_BYTES
 from verifier.wire.status_record import Colour
 
 RESIDENTS = 10_000

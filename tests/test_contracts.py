@@ -191,3 +191,12 @@ def test_the_layers_hold() -> None:
         [lint_imports, "--no-cache"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_nothing_in_the_verifier_names_a_private_key() -> None:
+    means = re.compile(r"Private[A-Z_]\w*|SigningKey|load_\w+_private|crypto_sign_seed|nacl\.signing")
+    sources = [path for path in (ROOT / "verifier").rglob("*.py") if path.parent.name != "v1"]
+    assert sources
+    assert {path.name: means.findall(path.read_text()) for path in sources} == {
+        path.name: [] for path in sources
+    }
