@@ -1,0 +1,84 @@
+"""The issuer's folder: where its keys and its register lie.
+
+    root.key              signs key sets
+    root.pub              the root's public key, for verifiers to pin
+    signing/<key_id>.key  signs codes
+    document-hash.key     marks document numbers
+    register.db           the register
+    serve.lock            held by the process that serves
+
+All private keys are wrapped by one passphrase (issuer/key_file.py).
+"""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from issuer.errors import AlreadyServed, NotInitialised, SetupError
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """The paths in an issuer's folder."""
+
+    path: Path
+
+    @property
+    def root_key(self) -> Path:
+        """The root's private key."""
+        return self.path / "root.key"
+
+    @property
+    def root_public_key(self) -> Path:
+        """The root's public key, PEM (SubjectPublicKeyInfo, RFC 8410)."""
+        return self.path / "root.pub"
+
+    @property
+    def signing_keys(self) -> Path:
+        """The folder of the signing keys."""
+        return self.path / "signing"
+
+    @property
+    def document_hash_key(self) -> Path:
+        """The key that marks document numbers."""
+        return self.path / "document-hash.key"
+
+    @property
+    def register(self) -> Path:
+        """The register."""
+        return self.path / "register.db"
+
+    @property
+    def lock(self) -> Path:
+        """The file that the serving process holds."""
+        return self.path / "serve.lock"
+
+    def signing_key(self, key_id: bytes) -> Path:
+        """Return the file of one signing key."""
+        return self.signing_keys / f"{key_id.hex()}.key"
+
+
+@contextlib.contextmanager
+def locked(folder: Folder) -> Iterator[None]:
+    """Hold the folder for one serving process; raises AlreadyServed.
+
+    Two would publish the same outbox, and the slower one would put old records over new ones. The
+    kernel lets go of the lock when the process dies, however it dies.
+    """
+    if not folder.path.is_dir():
+        raise NotInitialised(f"there is no folder {folder.path}: run gatelight-issuer init")
+    try:
+        descriptor = os.open(folder.lock, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise SetupError(f"{folder.lock} cannot be opened: {error.strerror}") from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyServed(f"another process serves {folder.path}: stop that one first") from None
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,53 @@
+"""Open what serving needs: register, signing key, published key set. The root's private key stays shut."""
+
+from dataclasses import dataclass
+
+import verifier.errors
+from issuer.documents import DocumentHasher
+from issuer.errors import KeyFileError
+from issuer.folder import Folder
+from issuer.key_file import Purpose, read_key_file
+from issuer.key_store import KeyStore, SecretKeyStore, key_id_of
+from issuer.register.database import Database
+from issuer.register.keys import Keys
+from verifier.config import read_root_key
+from verifier.wire.errors import KeySetError
+from verifier.wire.key_set import KeySet, read_key_set
+
+
+@dataclass(frozen=True, slots=True)
+class Unlocked:
+    """What an issuer serves with."""
+
+    database: Database
+    key: KeyStore
+    key_set: KeySet
+    documents: DocumentHasher
+
+
+def unlock(folder: Folder, *, passphrase: bytes) -> Unlocked:
+    """Open an issuer's folder; raises SetupError or RegisterUnavailable."""
+    database = Database.open(folder.register)
+    try:
+        key, key_set = _unlock_signing_key(folder, Keys(database), passphrase)
+        document_key = read_key_file(
+            folder.document_hash_key, purpose=Purpose.DOCUMENT_HASH, passphrase=passphrase
+        )
+    except BaseException:
+        database.close()
+        raise
+    return Unlocked(database, key, key_set, DocumentHasher(document_key))
+
+
+def _unlock_signing_key(folder: Folder, keys: Keys, passphrase: bytes) -> tuple[KeyStore, KeySet]:
+    path = folder.signing_key(keys.active_key_id())
+    key = SecretKeyStore(read_key_file(path, purpose=Purpose.SIGNING, passphrase=passphrase))
+    try:
+        key_set = read_key_set(keys.newest_key_set(), read_root_key(folder.root_public_key))
+    except verifier.errors.SettingsError as error:
+        raise KeyFileError(str(error)) from None
+    except KeySetError as error:
+        raise KeyFileError(f"{folder.root_public_key} does not match the key set: {error}") from None
+    if key_id_of(key) not in key_set.keys:
+        raise KeyFileError(f"{path}: the key is not in the published key set")
+    return key, key_set

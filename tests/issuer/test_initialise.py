@@ -1,0 +1,182 @@
+import stat
+from pathlib import Path
+
+import pytest
+
+from issuer import initialise as initialise_module
+from issuer.errors import (
+    AlreadyInitialised,
+    AlreadyServed,
+    KeyFileError,
+    NotInitialised,
+    RegisterUnavailable,
+    SetupError,
+)
+from issuer.folder import Folder, locked
+from issuer.initialise import initialise
+from issuer.key_file import Purpose, read_key_file
+from issuer.key_store import SecretKeyStore, key_id_of
+from issuer.register.database import Database
+from issuer.register.keys import Keys
+from issuer.unlock import unlock
+from verifier.config import read_root_key
+from verifier.wire.key_set import read_key_set
+
+PASSPHRASE = b"correct horse"
+NOW = 1_800_000_000
+
+
+@pytest.fixture(autouse=True)
+def _cheap_key_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("issuer.key_file._N", 1 << 14)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    """A folder with an issuer."""
+    folder = Folder(tmp_path / "new" / "issuer")
+    initialise(folder, passphrase=PASSPHRASE, now=NOW)
+    return folder
+
+
+def files(folder: Folder) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+
+
+def test_everything_private_is_for_its_owner_alone(folder: Folder) -> None:
+    open_to_others = [
+        path.name for path in folder.path.rglob("*") if path.is_file() and path.stat().st_mode & 0o077
+    ]
+    assert open_to_others == ["root.pub"]
+    assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
+
+
+def test_the_public_key_is_of_the_root_and_the_root_signed_the_key_set(folder: Folder) -> None:
+    root = SecretKeyStore(read_key_file(folder.root_key, purpose=Purpose.ROOT, passphrase=PASSPHRASE))
+    pinned = read_root_key(folder.root_public_key)
+    assert pinned.public_key == root.public_key
+    unlocked = unlock(folder, passphrase=PASSPHRASE)
+    key_set = read_key_set(Keys(unlocked.database).newest_key_set(), pinned)
+    assert list(key_set.keys) == [key_id_of(unlocked.key)]
+    assert (key_set.version, key_set.issued_at, key_set.expires_at) == (1, NOW, NOW + 90 * 86_400)
+    unlocked.database.close()
+
+
+def test_serving_needs_no_private_root_key(folder: Folder) -> None:
+    folder.root_key.unlink()
+    unlock(folder, passphrase=PASSPHRASE).database.close()
+
+
+def test_two_issuers_share_no_key(tmp_path: Path) -> None:
+    first, second = (
+        initialise(Folder(tmp_path / name), passphrase=PASSPHRASE, now=NOW) for name in ("a", "b")
+    )
+    assert first.root_key_id != second.root_key_id
+    assert first.signing_key_id != second.signing_key_id
+
+
+def test_an_issuer_is_never_overwritten(folder: Folder) -> None:
+    before = files(folder)
+    with pytest.raises(AlreadyInitialised, match="nothing was touched"):
+        initialise(folder, passphrase=b"another", now=NOW)
+    assert files(folder) == before
+
+
+@pytest.mark.parametrize("left", ["root.key", "root.pub", "document-hash.key", "register.db", "signing"])
+def test_not_even_a_part_of_an_issuer_is_overwritten(tmp_path: Path, left: str) -> None:
+    (tmp_path / left).mkdir()
+    with pytest.raises(AlreadyInitialised, match=left):
+        initialise(Folder(tmp_path), passphrase=PASSPHRASE, now=NOW)
+    assert [path.name for path in tmp_path.iterdir()] == [left]
+
+
+def test_an_existing_folder_is_used_and_its_other_files_stay(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    tmp_path.chmod(0o755)
+    initialise(Folder(tmp_path), passphrase=PASSPHRASE, now=NOW)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_an_interrupted_initialisation_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(initialise_module, "_sign_key_set", fail)
+    expected = SetupError if isinstance(error, OSError) else KeyboardInterrupt
+    with pytest.raises(expected):
+        initialise(Folder(tmp_path / "issuer"), passphrase=PASSPHRASE, now=NOW)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SetupError, match="cannot be made"):
+        initialise(Folder(tmp_path / "file" / "issuer"), passphrase=PASSPHRASE, now=NOW)
+
+
+def test_a_wrong_passphrase_opens_nothing(folder: Folder) -> None:
+    with pytest.raises(KeyFileError, match="wrong passphrase"):
+        unlock(folder, passphrase=b"wrong horse")
+
+
+def test_a_folder_without_an_issuer_is_refused_with_advice(tmp_path: Path) -> None:
+    with pytest.raises(NotInitialised, match="gatelight-issuer init"):
+        unlock(Folder(tmp_path), passphrase=PASSPHRASE)
+
+
+def test_another_roots_public_key_is_refused(folder: Folder, tmp_path: Path) -> None:
+    other = Folder(tmp_path / "other")
+    initialise(other, passphrase=PASSPHRASE, now=NOW)
+    folder.root_public_key.write_bytes(other.root_public_key.read_bytes())
+    with pytest.raises(KeyFileError, match="does not match the key set"):
+        unlock(folder, passphrase=PASSPHRASE)
+
+
+def test_a_missing_public_key_is_named(folder: Folder) -> None:
+    folder.root_public_key.unlink()
+    with pytest.raises(KeyFileError, match=r"root\.pub"):
+        unlock(folder, passphrase=PASSPHRASE)
+
+
+def test_a_signing_key_that_is_not_published_is_refused(folder: Folder, tmp_path: Path) -> None:
+    other = Folder(tmp_path / "other")
+    made = initialise(other, passphrase=PASSPHRASE, now=NOW)
+    (published,) = folder.signing_keys.iterdir()
+    published.write_bytes(other.signing_key(made.signing_key_id).read_bytes())
+    with pytest.raises(KeyFileError, match="not in the published key set"):
+        unlock(folder, passphrase=PASSPHRASE)
+
+
+def test_a_register_without_keys_is_refused(tmp_path: Path) -> None:
+    Database.create(tmp_path / "register.db").close()
+    with pytest.raises(NotInitialised, match="no active signing key"):
+        unlock(Folder(tmp_path), passphrase=PASSPHRASE)
+
+
+def test_a_damaged_register_is_refused(folder: Folder) -> None:
+    folder.register.write_bytes(b"nonsense" * 1_000)
+    with pytest.raises(RegisterUnavailable):
+        unlock(folder, passphrase=PASSPHRASE)
+
+
+def test_one_process_serves_a_folder(folder: Folder) -> None:
+    with locked(folder), pytest.raises(AlreadyServed), locked(folder):
+        pass
+    with locked(folder):
+        pass
+
+
+def test_a_lock_that_cannot_be_opened_is_told(folder: Folder) -> None:
+    folder.lock.mkdir()
+    with pytest.raises(SetupError, match=r"serve\.lock cannot be opened"), locked(folder):
+        pass
+
+
+def test_a_folder_that_is_not_there_is_not_made_by_locking_it(tmp_path: Path) -> None:
+    with pytest.raises(NotInitialised), locked(Folder(tmp_path / "nowhere")):
+        pass
+    assert list(tmp_path.iterdir()) == []

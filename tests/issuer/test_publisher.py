@@ -1,0 +1,675 @@
+"""Register to Redis: a real register, a real Redis, turn by turn; real threads only where time matters."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from issuer import status_writer
+from issuer.errors import CacheMismatch, RegisterUnavailable
+from issuer.publisher import HEARTBEAT_S, PUBLICATION_WAIT_S, Publisher
+from issuer.register.database import Database
+from issuer.register.entries import NewCredential, NewHolder, StatusChange
+from issuer.register.keys import Keys
+from issuer.register.outbox import FeedPosition, Outbox
+from issuer.register.records import read_records
+from issuer.register.register import Register
+from issuer.register.schema import credentials
+from issuer.status_writer import StatusWriter
+from issuer.v1 import issuer_pb2 as pb
+from loadtest.embedded_redis import EmbeddedRedis
+from tests.eventually import eventually
+from tests.issuer.running_issuer import RunningIssuer, new_keys
+from tests.issuer.stored_status import StoredStatus
+from verifier.wire.code import CredentialKind
+from verifier.wire.status_record import Colour, unpack
+from verifier.wire.status_store import (
+    FEED_MAX_ENTRIES,
+    KEY_SET_KEY,
+    MAX_UPDATES_PER_ENTRY,
+    RECORDS_PER_SHARD,
+    SHARD_BYTES,
+    epoch_key,
+    feed_key,
+    status_key,
+)
+
+NOW = 1_800_000_000
+
+
+class FakeMonotonic:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Publishing:
+    """A register, a publisher that is turned by hand, and what Redis holds."""
+
+    def __init__(self, database: Database, register: Register, redis_url: str, partitions: int = 1) -> None:
+        new_keys(database)
+        self.database = database
+        self.register = register
+        self.outbox = Outbox(database)
+        self.redis_url = redis_url
+        self.redis = redis.Redis.from_url(redis_url)
+        self.status = StoredStatus(self.redis, partitions)
+        self.clock = FakeMonotonic()
+        self._numbers = itertools.count()
+        self._writers: list[StatusWriter] = []
+        self.publisher = self.new_publisher(partitions)
+
+    def new_publisher(self, partitions: int = 1) -> Publisher:
+        """Return a publisher that knows only what the register knows, as after a restart."""
+        writer = StatusWriter(self.redis_url, partitions=partitions)
+        self._writers.append(writer)
+        return Publisher(outbox=self.outbox, keys=Keys(self.database), writer=writer, monotonic=self.clock)
+
+    def issue(self, count: int = 1) -> list[int]:
+        """Enrol holders and issue a credential to each; ids and indices are the same numbers."""
+        holders = [NewHolder("王小秀", "ID", f"E{next(self._numbers)}", "") for _ in range(count)]
+        ids = self.register.enrol_holders(holders, now=NOW)
+        new = [NewCredential(holder_id, CredentialKind.PHONE) for holder_id in ids]
+        return list(self.register.issue_credentials(new, now=NOW).credential_indices)
+
+    def issue_at(self, index: int) -> None:
+        """Issue a credential with an index far away."""
+        (holder_id,) = self.register.enrol_holders(
+            [NewHolder("王小秀", "ID", f"E{next(self._numbers)}", "")], now=NOW
+        )
+        with self.database.write() as connection:
+            connection.execute(
+                credentials.insert().values(
+                    credential_index=index, holder_id=holder_id, kind=1, generation=1, state=1, issued_at=NOW
+                )
+            )
+
+    def set_colour(self, holder_id: int, colour: Colour) -> int:
+        return self.register.set_statuses(
+            [StatusChange(holder_id, colour, 1, "District office", "li", 0)], now=NOW
+        )
+
+    def publish_all(self) -> None:
+        while self.publisher.turn():
+            pass
+
+    def truth(self) -> dict[int, int]:
+        with self.database.read() as connection:
+            return dict(read_records(connection))
+
+    def close(self) -> None:
+        self.redis.close()
+        for writer in self._writers:
+            writer.close()
+
+
+@pytest.fixture
+def publishing(database: Database, register: Register, redis_url: str) -> Iterator[Publishing]:
+    publishing = Publishing(database, register, redis_url)
+    yield publishing
+    publishing.close()
+
+
+# What lies in Redis
+
+
+def test_a_new_register_is_published_whole_and_then_given_an_epoch(publishing: Publishing) -> None:
+    publishing.issue(3)
+    publishing.publish_all()
+    assert publishing.status.records() == publishing.truth()
+    epoch = publishing.redis.get(epoch_key(0))
+    assert epoch is not None
+    assert len(epoch) == 32
+    assert {entry.epoch for entry in publishing.status.feed()} == {epoch}
+    assert publishing.redis.get(KEY_SET_KEY) == Keys(publishing.database).newest_key_set()
+
+
+def test_a_change_is_written_as_record_and_feed_entry(publishing: Publishing) -> None:
+    (index,) = publishing.issue()
+    publishing.publish_all()
+    before = len(publishing.status.feed())
+    publishing.set_colour(index, Colour.RED)
+    publishing.publish_all()
+    record = publishing.truth()[index]
+    assert unpack(record).colour is Colour.RED
+    assert publishing.status.records() == {index: record}
+    assert [entry.updates for entry in publishing.status.feed()[before:]] == [[(index, record)]]
+
+
+def test_nothing_is_left_in_the_outbox(publishing: Publishing) -> None:
+    publishing.publish_all()
+    publishing.issue(3)
+    publishing.publish_all()
+    assert publishing.outbox.next_rows(10) == []
+
+
+def test_only_the_last_record_of_a_batch_is_written(publishing: Publishing) -> None:
+    one, two = publishing.issue(2)
+    publishing.publish_all()
+    before = len(publishing.status.feed())
+    for colour in (Colour.RED, Colour.YELLOW, Colour.GREEN):
+        publishing.set_colour(two, colour)
+        publishing.set_colour(one, colour)
+    publishing.publish_all()
+    truth = publishing.truth()
+    updates = [entry.updates for entry in publishing.status.feed()[before:]]
+    assert updates == [[(one, truth[one]), (two, truth[two])]]
+
+
+def test_a_long_outbox_is_published_in_order_in_entries_of_bounded_size(publishing: Publishing) -> None:
+    publishing.publish_all()
+    for _ in range(9):
+        publishing.issue(1_000)
+    publishing.publish_all()
+    updates = [entry.updates for entry in publishing.status.feed() if entry.updates]
+    assert [len(entry) for entry in updates] == [MAX_UPDATES_PER_ENTRY, MAX_UPDATES_PER_ENTRY, 808]
+    assert [index for entry in updates for index, _ in entry] == list(range(1, 9_001))
+    assert publishing.status.records() == publishing.truth()
+
+
+def test_the_feed_is_bounded(publishing: Publishing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("issuer.status_writer.FEED_MAX_ENTRIES", 10)
+    for _ in range(300):
+        publishing.clock.now += HEARTBEAT_S
+        publishing.publish_all()
+    assert len(publishing.status.feed()) <= 10 + 100  # Redis trims whole nodes of a hundred entries
+    assert FEED_MAX_ENTRIES == 1_000_000
+
+
+def test_a_heartbeat_is_sent_each_second_and_not_before(publishing: Publishing) -> None:
+    publishing.publish_all()
+    before = len(publishing.status.feed())
+    for _ in range(4):
+        publishing.clock.now += HEARTBEAT_S / 2
+        publishing.publish_all()
+    heartbeats = publishing.status.feed()[before:]
+    assert [entry.updates for entry in heartbeats] == [[], []]
+    assert {entry.epoch for entry in heartbeats} == {publishing.redis.get(epoch_key(0))}
+
+
+@pytest.mark.parametrize("damage", [None, b"nonsense"])
+def test_a_key_set_that_is_gone_or_wrong_is_put_back_with_the_heartbeat(
+    publishing: Publishing, damage: bytes | None
+) -> None:
+    publishing.publish_all()
+    publishing.redis.delete(KEY_SET_KEY)
+    if damage is not None:
+        publishing.redis.set(KEY_SET_KEY, damage)
+    publishing.clock.now += HEARTBEAT_S
+    publishing.publish_all()
+    assert publishing.redis.get(KEY_SET_KEY) == Keys(publishing.database).newest_key_set()
+
+
+def test_partitions_are_written_apart(database: Database, register: Register, redis_url: str) -> None:
+    publishing = Publishing(database, register, redis_url, partitions=3)
+    publishing.issue(2)
+    for shard in (1, 2, 3, 4):
+        publishing.issue_at(shard * RECORDS_PER_SHARD + 5)
+    publishing.publish_all()
+    publishing.set_colour(1, Colour.RED)
+    publishing.set_colour(4, Colour.RED)  # the credential in shard 2
+    publishing.publish_all()
+    assert publishing.status.records() == publishing.truth()
+    fed = {
+        partition: [index for entry in publishing.status.feed(partition) for index, _ in entry.updates]
+        for partition in range(3)
+    }
+    assert fed == {0: [1], 1: [], 2: [2 * RECORDS_PER_SHARD + 5]}
+    publishing.close()
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    batches=st.lists(
+        st.dictionaries(
+            st.one_of(
+                st.integers(1, 40),
+                st.integers(RECORDS_PER_SHARD - 5, RECORDS_PER_SHARD + 5),
+                st.integers(2**32 - 5, 2**32 - 1),
+            ),
+            st.integers(0, 2**64 - 1),
+            min_size=1,
+            max_size=30,
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_any_updates_leave_exactly_their_records(redis_url: str, batches: list[dict[int, int]]) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        for key in client.scan_iter("gatelight:*"):
+            client.delete(key)
+        writer = StatusWriter(redis_url, partitions=1)
+        first, *others = batches
+        position = writer.rebuild(sorted(first.items()), signed_key_set=b"k", epoch="e" * 32)[0]
+        truth = dict(first)
+        for batch in others:
+            truth |= batch
+            position = writer.append(0, position, sorted(batch.items()))
+        writer.close()
+        assert StoredStatus(client).records() == {index: record for index, record in truth.items() if record}
+
+
+# At least once, in order
+
+
+class RegisterThatFailsToSettle(Outbox):
+    """Redis is written, and then the machine stops."""
+
+    def settle(self, last_seq: int, positions: object) -> None:  # noqa: ARG002
+        raise RegisterUnavailable("the machine stopped")
+
+
+def test_a_crash_between_redis_and_register_publishes_the_batch_again_and_changes_nothing(
+    publishing: Publishing,
+) -> None:
+    one, two = publishing.issue(2)
+    publishing.publish_all()
+    publishing.set_colour(one, Colour.RED)
+    publishing.set_colour(two, Colour.YELLOW)
+    publishing.publisher._outbox = RegisterThatFailsToSettle(publishing.database)
+    with pytest.raises(RegisterUnavailable):
+        publishing.publisher.turn()
+    written = publishing.status.records()
+    assert written == publishing.truth()
+
+    publishing.publisher = publishing.new_publisher()
+    publishing.publish_all()
+    assert publishing.status.records() == written
+    first, again = [entry.updates for entry in publishing.status.feed() if entry.updates]
+    assert first == again
+    assert publishing.outbox.next_rows(10) == []
+
+
+def test_a_crash_at_the_end_of_a_rebuild_rebuilds_again(publishing: Publishing) -> None:
+    publishing.issue(3)
+    publishing.publisher._outbox = RegisterThatFailsToSettle(publishing.database)
+    with pytest.raises(RegisterUnavailable):
+        publishing.publisher.turn()
+    first_epoch = publishing.redis.get(epoch_key(0))
+
+    publishing.publisher = publishing.new_publisher()
+    publishing.publish_all()
+    assert publishing.redis.get(epoch_key(0)) != first_epoch
+    assert publishing.status.records() == publishing.truth()
+    assert publishing.outbox.next_rows(10) == []
+
+
+def test_a_restarted_issuer_goes_on_without_a_rebuild(publishing: Publishing) -> None:
+    (index,) = publishing.issue()
+    publishing.publish_all()
+    epoch = publishing.redis.get(epoch_key(0))
+    publishing.set_colour(index, Colour.RED)
+    publishing.publisher = publishing.new_publisher()
+    publishing.publish_all()
+    assert publishing.redis.get(epoch_key(0)) == epoch
+    assert publishing.status.records() == publishing.truth()
+
+
+def test_a_write_that_arrives_late_is_refused_by_redis(publishing: Publishing) -> None:
+    """The packets of a connection that timed out reach Redis after newer ones."""
+    (index,) = publishing.issue()
+    publishing.publish_all()
+    late = redis.Redis.from_url(publishing.redis_url).pipeline()
+    late.watch(epoch_key(0), feed_key(0))  # type: ignore[no-untyped-call]
+    late.multi()
+    late.setrange(status_key(0, 1), 8 * index, bytes(8))
+    publishing.set_colour(index, Colour.RED)
+    publishing.publish_all()
+    with pytest.raises(redis.WatchError):
+        late.execute()
+    late.close()
+    assert publishing.status.records() == publishing.truth()
+
+
+def test_a_second_writer_in_the_middle_of_a_write_stops_it(
+    publishing: Publishing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (index,) = publishing.issue()
+    publishing.publish_all()
+    publishing.set_colour(index, Colour.RED)
+    written = publishing.status.records()
+    check = status_writer._check
+
+    def check_then_flush(*arguments: object) -> None:
+        check(*arguments)  # type: ignore[arg-type]
+        publishing.redis.delete(epoch_key(0))
+
+    monkeypatch.setattr(status_writer, "_check", check_then_flush)
+    with pytest.raises(redis.WatchError):
+        publishing.publisher.turn()
+    assert publishing.status.records() == written
+    assert len(publishing.outbox.next_rows(10)) == 1
+
+
+# Rebuild
+
+
+def lose_everything(client: redis.Redis) -> None:
+    for key in client.scan_iter("gatelight:*"):
+        client.delete(key)
+
+
+def lose_the_epoch(client: redis.Redis) -> None:
+    client.delete(epoch_key(0))
+
+
+def get_another_epoch(client: redis.Redis) -> None:
+    client.set(epoch_key(0), "another issuer's")
+
+
+def lose_the_feed(client: redis.Redis) -> None:
+    client.delete(feed_key(0))
+
+
+def get_nonsense(client: redis.Redis) -> None:
+    client.delete(feed_key(0), status_key(0, 1))
+    client.set(feed_key(0), "nonsense")
+    client.rpush(status_key(0, 1), "nonsense")
+
+
+@pytest.mark.parametrize(
+    "damage", [lose_everything, lose_the_epoch, get_another_epoch, lose_the_feed, get_nonsense]
+)
+def test_a_damaged_redis_is_rebuilt_under_a_new_epoch_at_the_next_heartbeat(
+    publishing: Publishing, damage: Callable[[redis.Redis], None]
+) -> None:
+    publishing.issue(5)
+    publishing.publish_all()
+    epoch = publishing.redis.get(epoch_key(0))
+    damage(publishing.redis)
+    publishing.clock.now += HEARTBEAT_S
+    publishing.publish_all()
+    assert publishing.status.records() == publishing.truth()
+    assert publishing.redis.get(epoch_key(0)) not in (None, epoch, b"another issuer's")
+    assert publishing.redis.get(KEY_SET_KEY) == Keys(publishing.database).newest_key_set()
+    assert publishing.status.feed()[-1].epoch == publishing.redis.get(epoch_key(0))
+
+
+def test_a_redis_set_back_to_an_earlier_state_is_rebuilt(publishing: Publishing) -> None:
+    (index,) = publishing.issue()
+    publishing.publish_all()
+    keys = (status_key(0, 1), feed_key(0), epoch_key(0))
+    snapshot = {key: publishing.redis.dump(key) for key in keys}
+    publishing.set_colour(index, Colour.RED)
+    publishing.publish_all()
+    for key, content in snapshot.items():
+        publishing.redis.restore(key, 0, content, replace=True)  # type: ignore[arg-type]
+    assert publishing.status.records() != publishing.truth()
+
+    publishing.clock.now += HEARTBEAT_S
+    with capture_logs() as logs:
+        publishing.publish_all()
+    assert publishing.status.records() == publishing.truth()
+    assert logs[0]["reason"] == "the feed lacks what was written"
+
+
+def test_a_redis_that_lost_only_heartbeats_is_not_rebuilt(publishing: Publishing) -> None:
+    publishing.issue()
+    publishing.publish_all()
+    epoch, feed = publishing.redis.get(epoch_key(0)), publishing.redis.dump(feed_key(0))
+    publishing.clock.now += HEARTBEAT_S
+    publishing.publish_all()
+    publishing.redis.restore(feed_key(0), 0, feed, replace=True)  # type: ignore[arg-type]
+    publishing.clock.now += HEARTBEAT_S
+    publishing.publish_all()
+    assert publishing.redis.get(epoch_key(0)) == epoch
+
+
+def test_records_that_do_not_belong_there_are_gone_after_a_rebuild(publishing: Publishing) -> None:
+    publishing.issue(2)
+    publishing.redis.set(status_key(0, 1), b"\x05" * SHARD_BYTES)
+    publishing.redis.set(status_key(7, 1), b"\x05" * 80)
+    publishing.redis.set("gatelight:{3}:status:3", b"\x05" * 80)
+    publishing.redis.set("gatelight:scans", "of the verifiers")
+    publishing.redis.set("somebody else's", "{0}")
+    publishing.publish_all()
+    assert publishing.status.records() == publishing.truth()
+    assert sorted(publishing.redis.keys("gatelight:*")) == [
+        b"gatelight:key_set",
+        b"gatelight:scans",
+        b"gatelight:{0}:epoch",
+        b"gatelight:{0}:feed",
+        b"gatelight:{0}:status:0",
+    ]
+    assert publishing.redis.delete("somebody else's") == 1
+
+
+def test_another_number_of_partitions_is_another_cache(publishing: Publishing) -> None:
+    publishing.issue(2)
+    publishing.issue_at(RECORDS_PER_SHARD)
+    publishing.publish_all()
+    publishing.publisher = publishing.new_publisher(partitions=2)
+    publishing.publish_all()
+    assert StoredStatus(publishing.redis, 2).records() == publishing.truth()
+    publishing.publisher = publishing.new_publisher(partitions=1)
+    publishing.publish_all()
+    assert publishing.status.records() == publishing.truth()
+    assert publishing.redis.exists(epoch_key(1), feed_key(1), status_key(1, 2)) == 0
+
+
+def test_rows_of_the_outbox_that_a_rebuild_covers_are_not_published_after_it(publishing: Publishing) -> None:
+    (index,) = publishing.issue()
+    publishing.publish_all()
+    publishing.set_colour(index, Colour.GREEN)
+    publishing.set_colour(index, Colour.RED)
+    lose_everything(publishing.redis)
+    publishing.publish_all()
+    assert [entry.updates for entry in publishing.status.feed() if entry.updates] == []
+    assert publishing.status.records() == publishing.truth()
+    assert publishing.outbox.next_rows(10) == []
+
+
+def test_a_change_made_during_a_rebuild_is_published_after_it(
+    publishing: Publishing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (index,) = publishing.issue()
+    write_shard = StatusWriter._write_shard
+
+    def write_shard_meanwhile(writer: StatusWriter, shard: int, content: bytes) -> str:
+        publishing.set_colour(index, Colour.RED)
+        return write_shard(writer, shard, content)
+
+    monkeypatch.setattr(StatusWriter, "_write_shard", write_shard_meanwhile)
+    publishing.publisher.turn()
+    assert unpack(publishing.status.records()[index]).colour is Colour.NONE
+    monkeypatch.undo()
+    publishing.publish_all()
+    assert publishing.status.records() == publishing.truth()
+    assert unpack(publishing.status.records()[index]).colour is Colour.RED
+
+
+def test_no_epoch_is_there_while_a_rebuild_goes_on(
+    publishing: Publishing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publishing.issue()
+    publishing.publish_all()
+    seen: list[object] = []
+    write_shard = StatusWriter._write_shard
+
+    def look_then_write_shard(writer: StatusWriter, shard: int, content: bytes) -> str:
+        seen.append(publishing.redis.get(epoch_key(0)))
+        return write_shard(writer, shard, content)
+
+    monkeypatch.setattr(StatusWriter, "_write_shard", look_then_write_shard)
+    get_another_epoch(publishing.redis)
+    publishing.clock.now += HEARTBEAT_S
+    publishing.publish_all()
+    assert seen == [None]
+
+
+def test_a_late_write_of_an_earlier_rebuild_is_refused_by_redis(publishing: Publishing) -> None:
+    publishing.issue()
+    late = redis.Redis.from_url(publishing.redis_url).pipeline()
+    late.watch(epoch_key(0), feed_key(0))  # type: ignore[no-untyped-call]
+    late.multi()
+    late.set(status_key(0, 1), b"old")
+    publishing.publish_all()
+    with pytest.raises(redis.WatchError):
+        late.execute()
+    late.close()
+
+
+def test_a_rebuild_is_logged_with_reason_count_and_time(publishing: Publishing) -> None:
+    publishing.issue(5)
+    with capture_logs() as logs:
+        publishing.publish_all()
+    begins, done = logs
+    assert begins["reason"] == "this register never wrote to Redis"
+    assert done["records"] == 5
+    assert done["seconds"] >= 0
+
+
+def test_a_mismatch_is_found_before_anything_is_written(publishing: Publishing) -> None:
+    publishing.issue()
+    publishing.publish_all()
+    writer = StatusWriter(publishing.redis_url, partitions=1)
+    before = publishing.status.records(), publishing.status.feed()
+    with pytest.raises(CacheMismatch, match="epoch is another one"):
+        writer.append(0, FeedPosition("mine", "0-1"), [(1, 99)])
+    writer.close()
+    assert (publishing.status.records(), publishing.status.feed()) == before
+
+
+# Redis goes away, with real threads
+
+
+def set_red(issuer: RunningIssuer, holder_id: int = 1) -> str:
+    change = pb.StatusChange(holder_id=holder_id, colour=3, reason=1, authority="a", operator="o")  # type: ignore[arg-type]
+    answer = issuer.client.admin.SetStatuses(pb.SetStatusesRequest(changes=[change]))
+    return pb.Publication.Name(answer.publication)
+
+
+def colour_in(server: EmbeddedRedis, index: int) -> Colour | None:
+    try:
+        with redis.Redis.from_url(server.url) as client:
+            return unpack(StoredStatus(client).records()[index]).colour
+    except (redis.ConnectionError, KeyError):
+        return None
+
+
+def test_a_change_is_published_when_the_call_returns(
+    start_issuer: Callable[..., RunningIssuer], own_redis: EmbeddedRedis
+) -> None:
+    issuer = start_issuer(own_redis.url)
+    index = issuer.issue()
+    assert set_red(issuer) == "PUBLICATION_PUBLISHED"
+    assert colour_in(own_redis, index) is Colour.RED
+
+
+def test_a_change_is_pending_while_redis_is_down_and_published_when_it_is_back(
+    start_issuer: Callable[..., RunningIssuer], own_redis: EmbeddedRedis
+) -> None:
+    issuer = start_issuer(own_redis.url)
+    index = issuer.issue()
+    own_redis.kill()
+    assert set_red(issuer) == "PUBLICATION_PENDING"
+    own_redis.restart()
+    eventually(lambda: colour_in(own_redis, index) is Colour.RED)
+    eventually(lambda: set_red(issuer) == "PUBLICATION_PUBLISHED")
+
+
+def test_an_issuer_starts_without_redis(
+    start_issuer: Callable[..., RunningIssuer], own_redis: EmbeddedRedis
+) -> None:
+    own_redis.kill()
+    issuer = start_issuer(own_redis.url)
+    index = issuer.issue()
+    assert set_red(issuer) == "PUBLICATION_PENDING"
+    own_redis.restart()
+    eventually(lambda: colour_in(own_redis, index) is Colour.RED)
+
+
+def test_a_frozen_redis_holds_no_caller_longer_than_the_bound(
+    start_issuer: Callable[..., RunningIssuer], own_redis: EmbeddedRedis
+) -> None:
+    issuer = start_issuer(own_redis.url)
+    index = issuer.issue()
+    own_redis.freeze()
+    begun = time.monotonic()
+    assert set_red(issuer) == "PUBLICATION_PENDING"
+    assert time.monotonic() - begun < PUBLICATION_WAIT_S + 0.4  # and some for a busy machine
+    own_redis.thaw()
+    eventually(lambda: colour_in(own_redis, index) is Colour.RED)
+
+
+def test_a_redis_that_freezes_in_the_middle_of_a_write_leaves_no_connection_behind(
+    own_redis: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status_writer, "_REPLY_TIMEOUT_S", 0.1)
+    writer = StatusWriter(own_redis.url, partitions=1)
+    position = writer.rebuild([(1, 5)], signed_key_set=b"k", epoch="e")[0]
+    check = status_writer._check
+
+    def check_then_freeze(*arguments: object) -> None:
+        check(*arguments)  # type: ignore[arg-type]
+        own_redis.freeze()
+
+    monkeypatch.setattr(status_writer, "_check", check_then_freeze)
+    begun = time.monotonic()
+    with pytest.raises(redis.TimeoutError):
+        writer.append(0, position, [(1, 7)])
+    assert time.monotonic() - begun < 1
+    own_redis.thaw()
+    monkeypatch.setattr(status_writer, "_check", check)
+    writer.append(0, position, [(1, 9)])
+    with redis.Redis.from_url(own_redis.url) as client:
+        assert StoredStatus(client).records() == {1: 9}
+        names = [found["name"] for found in client.client_list()]
+    assert names.count("gatelight-publisher") == 1
+    writer.close()
+
+
+def test_a_redis_without_memory_leaves_changes_pending(
+    start_issuer: Callable[..., RunningIssuer], own_redis: EmbeddedRedis
+) -> None:
+    issuer = start_issuer(own_redis.url)
+    index = issuer.issue()
+    with redis.Redis.from_url(own_redis.url) as client:
+        client.config_set("maxmemory", 1)
+        assert set_red(issuer) == "PUBLICATION_PENDING"
+        assert colour_in(own_redis, index) is Colour.NONE
+        client.config_set("maxmemory", 0)
+    eventually(lambda: colour_in(own_redis, index) is Colour.RED)
+
+
+def test_nobody_waits_for_a_redis_that_is_known_to_be_away(
+    start_issuer: Callable[..., RunningIssuer], own_redis: EmbeddedRedis
+) -> None:
+    issuer = start_issuer(own_redis.url)
+    issuer.issue()
+    own_redis.kill()
+    assert set_red(issuer) == "PUBLICATION_PENDING"
+    begun = time.monotonic()
+    for _ in range(5):
+        assert set_red(issuer) == "PUBLICATION_PENDING"
+    assert time.monotonic() - begun < PUBLICATION_WAIT_S
+
+
+def test_trouble_is_logged_when_it_begins_and_when_it_ends_and_not_between(
+    start_issuer: Callable[..., RunningIssuer], own_redis: EmbeddedRedis
+) -> None:
+    with capture_logs() as logs:
+        issuer = start_issuer(own_redis.url)
+        issuer.issue()
+        logs.clear()
+        own_redis.kill()
+        eventually(lambda: logs)
+        for _ in range(10):
+            set_red(issuer)
+        own_redis.restart()
+        eventually(lambda: any(line["event"] == "publishing again" for line in logs))
+    events = [line["event"] for line in logs]
+    pending = "changes are pending: they are safe, but do not reach Redis"
+    assert events[0] == pending
+    assert events[-3:] == ["rebuild of Redis begins", "rebuild of Redis done", "publishing again"]
+    assert events.count(pending) <= 2  # a connection that breaks, then one that is refused

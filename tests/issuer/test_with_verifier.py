@@ -1,0 +1,111 @@
+"""What the issuer signs and writes, the verifier's own pipeline takes."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from issuer.v1 import issuer_pb2 as pb
+from tests.eventually import eventually
+from tests.issuer.running_issuer import ROOT, RunningIssuer
+from verifier.errors import NotReady
+from verifier.key_set_follower import KeySetFollower, KeySets
+from verifier.loop import Loop
+from verifier.mirror import HeapTable, Mirror
+from verifier.mirror_follower import MirrorFollower
+from verifier.service import Verifier
+from verifier.status_reader import StatusReader
+from verifier.verdict import Policy, Verdict
+
+
+class Gate:
+    """A verifier on the Redis that an issuer writes."""
+
+    def __init__(self, issuer: RunningIssuer, redis_url: str) -> None:
+        self._issuer = issuer
+        self._reader = StatusReader(redis_url, partition=0, partitions=1, block_ms=100)
+        key_sets = KeySets(ROOT.root)
+        mirror = Mirror(partitions=1, monotonic=time.monotonic)
+        self._key_sets = KeySetFollower(redis_url=redis_url, key_sets=key_sets)
+        follower = MirrorFollower(
+            reader=self._reader,
+            mirror=mirror.partitions[0],
+            monotonic=time.monotonic,
+            new_table=lambda: HeapTable(1_024),
+        )
+        self._loops = [
+            Loop(self._key_sets.refresh, name="key set", pause_s=0.05, retry_s=0.05),
+            Loop(follower.step, name="mirror", pause_s=0, retry_s=0.05),
+        ]
+        self._verifier = Verifier(key_sets=key_sets, mirror=mirror, policy=Policy(), clock=time.time)
+        self.partition = mirror.partitions[0]
+        for loop in self._loops:
+            loop.start()
+        eventually(self._is_ready)
+
+    def scan(self, qr_text: bytes) -> Verdict:
+        return self._verifier.verify(qr_text).verdict
+
+    def scan_current(self, index: int) -> Verdict:
+        answer = self._issuer.client.issuer.IssueBundle(pb.IssueBundleRequest(credential_index=index))
+        return self.scan(answer.codes[0].qr_text.encode())
+
+    def _is_ready(self) -> bool:
+        try:
+            self._verifier.check_ready()
+        except NotReady:
+            return False
+        return True
+
+    def close(self) -> None:
+        for loop in self._loops:
+            loop.stop()
+        self._reader.close()
+        self._key_sets.close()
+
+
+@pytest.fixture
+def gate(running_issuer: RunningIssuer, redis_url: str) -> Iterator[Gate]:
+    gate = Gate(running_issuer, redis_url)
+    yield gate
+    gate.close()
+
+
+def set_colour(issuer: RunningIssuer, colour: int) -> None:
+    change = pb.StatusChange(holder_id=1, colour=colour, reason=1, authority="a", operator="o")  # type: ignore[arg-type]
+    answer = issuer.client.admin.SetStatuses(pb.SetStatusesRequest(changes=[change]))
+    assert answer.publication == pb.PUBLICATION_PUBLISHED
+
+
+def test_each_change_reaches_the_gate(running_issuer: RunningIssuer, gate: Gate) -> None:
+    admin, index = running_issuer.client.admin, running_issuer.issue()
+    eventually(lambda: gate.scan_current(index) is Verdict.NO_STATUS)
+    for colour, verdict in ((1, Verdict.GREEN), (2, Verdict.YELLOW), (3, Verdict.RED), (1, Verdict.GREEN)):
+        set_colour(running_issuer, colour)
+        eventually(lambda verdict=verdict: gate.scan_current(index) is verdict)  # type: ignore[misc]
+    old = running_issuer.client.issuer.IssueBundle(pb.IssueBundleRequest(credential_index=index)).codes[0]
+    admin.ReplaceCredential(pb.ReplaceCredentialRequest(credential_index=index))
+    eventually(lambda: gate.scan(old.qr_text.encode()) is Verdict.REPLACED)
+    new = running_issuer.client.issuer.IssueBundle(pb.IssueBundleRequest(credential_index=index)).codes[0]
+    admin.SuspendCredential(pb.SuspendCredentialRequest(credential_index=index))
+    eventually(lambda: gate.scan(new.qr_text.encode()) is Verdict.SUSPENDED)
+    admin.RevokeCredential(pb.RevokeCredentialRequest(credential_index=index))
+    eventually(lambda: gate.scan(new.qr_text.encode()) is Verdict.REVOKED)
+
+
+def test_a_running_gate_never_notices_that_redis_was_emptied(
+    running_issuer: RunningIssuer, gate: Gate, redis_url: str
+) -> None:
+    index = running_issuer.issue()
+    set_colour(running_issuer, 1)
+    eventually(lambda: gate.scan_current(index) is Verdict.GREEN)
+    table = gate.partition.table
+    with redis.Redis.from_url(redis_url) as client:
+        for key in client.scan_iter("gatelight:*"):
+            client.delete(key)
+    while gate.partition.table is table:
+        assert gate.scan_current(index) is Verdict.GREEN
+    assert gate.scan_current(index) is Verdict.GREEN
+    set_colour(running_issuer, 3)
+    eventually(lambda: gate.scan_current(index) is Verdict.RED)
