@@ -1,25 +1,26 @@
-"""The settings of an issuer: the only place in this package that reads the environment.
+"""The settings of an issuer.
 
 Each setting is an option and a variable GATELIGHT_ISSUER_<NAME>; the option wins. GATELIGHT_REDIS_URL is
 shared with the verifier.
 """
 
-import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AliasChoices, BaseModel, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+import verifier.errors
+import verifier.settings
 from issuer.errors import SettingsError
 
 PREFIX = "GATELIGHT_ISSUER_"
 
 _MAX_PASSPHRASE_BYTES = 1_024
 
-_Settings = TypeVar("_Settings", bound=BaseModel)
+_Settings = TypeVar("_Settings", bound=BaseSettings)
 
 
 class FolderSettings(BaseSettings):
@@ -72,23 +73,12 @@ class ClientSettings(BaseSettings):
 
 def load(kind: type[_Settings], options: Mapping[str, Any]) -> _Settings:
     """Return the settings that options (None: not given) and environment make; raises SettingsError."""
-    _reject_unknown_variables()
-    try:
-        return kind(**{name: value for name, value in options.items() if value is not None})
-    except ValidationError as error:
-        problems = (f"{'.'.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors())
-        raise SettingsError("; ".join(problems)) from None
-
-
-def _reject_unknown_variables() -> None:
-    """Raise SettingsError for a GATELIGHT_ISSUER_ variable that no setting has: it is misspelt."""
     known = {PREFIX + name.upper() for kind in (ServeSettings, ClientSettings) for name in kind.model_fields}
     known -= {PREFIX + name for name in ("PASSPHRASE", "PASSPHRASE_FILE", "REDIS_URL")}
-    for variable in os.environ:
-        if variable.startswith(PREFIX) and variable not in known:
-            near = difflib.get_close_matches(variable, known, n=1)
-            advice = f": did you mean {near[0]}?" if near else ""
-            raise SettingsError(f"unknown variable {variable}{advice}")
+    try:
+        return verifier.settings.load(kind, options, prefix=PREFIX, known=known)
+    except verifier.errors.SettingsError as error:
+        raise SettingsError(str(error)) from None
 
 
 def _read_passphrase_file(path: Path) -> bytes:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import segno
 
-from issuer.atomic_file import write_atomically
+from verifier.atomic_file import write_atomically
 
 SUFFIXES = (".png", ".svg")
 

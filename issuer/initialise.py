@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from issuer.atomic_file import write_atomically
 from issuer.errors import AlreadyInitialised, SetupError
 from issuer.folder import Folder
 from issuer.key_file import Purpose, new_secret, write_key_file
 from issuer.key_store import KeyStore, SecretKeyStore, key_id_of
 from issuer.register.database import Database
 from issuer.register.keys import Keys
+from verifier.atomic_file import write_atomically
 from verifier.wire import cose
 from verifier.wire.ed25519 import VerifyingKey
 from verifier.wire.key_set import KeySet, key_set_to_sign

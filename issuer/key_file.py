@@ -23,8 +23,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from issuer.atomic_file import write_atomically
 from issuer.errors import KeyFileError
+from verifier.atomic_file import write_atomically
 
 SECRET_BYTES = 32
 

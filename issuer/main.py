@@ -8,7 +8,6 @@ from pathlib import Path
 
 import structlog
 
-from issuer.atomic_file import write_atomically
 from issuer.config import ServeSettings
 from issuer.errors import SettingsError
 from issuer.folder import Folder, locked
@@ -20,6 +19,7 @@ from issuer.server import GrpcServer
 from issuer.servicer import AdminServicer, IssuerServicer
 from issuer.status_writer import StatusWriter
 from issuer.unlock import Unlocked, unlock
+from verifier.atomic_file import write_atomically
 from verifier.wire.key_set import KeySet
 
 # When less of the key set's life is left, somebody has to be told.

@@ -1,11 +1,9 @@
-"""The settings of a verifier: the only place in this package that reads the environment.
+"""The settings of a verifier.
 
 Each setting is an option of `gatelight-verifier serve` and a variable GATELIGHT_VERIFIER_<NAME>; the
 option wins. GATELIGHT_REDIS_URL is shared with the issuer.
 """
 
-import difflib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,16 +11,18 @@ from typing import Annotated, Any
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from verifier.errors import SettingsError
 from verifier.listen import require_loopback
 from verifier.mirror import DEFAULT_CAPACITY
+from verifier.settings import load
 from verifier.wire.ed25519 import VerifyingKey
 
 PREFIX = "GATELIGHT_VERIFIER_"
 REDIS_URL_VARIABLE = "GATELIGHT_REDIS_URL"
+SCAN_SERVER_VARIABLE = PREFIX + "SERVER"  # of `gatelight-verifier scan`
 
 _Count = Annotated[int, Field(ge=1)]
 
@@ -51,12 +51,8 @@ class VerifierSettings(BaseSettings):
 
 def load_settings(options: Mapping[str, Any]) -> VerifierSettings:
     """Return the settings that options (None: not given) and environment make; raises SettingsError."""
-    _reject_unknown_variables()
-    try:
-        settings = VerifierSettings(**{name: value for name, value in options.items() if value is not None})
-    except ValidationError as error:
-        problems = (f"{'.'.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors())
-        raise SettingsError("; ".join(problems)) from None
+    known = {PREFIX + name.upper() for name in VerifierSettings.model_fields} | {SCAN_SERVER_VARIABLE}
+    settings = load(VerifierSettings, options, prefix=PREFIX, known=known)
     require_loopback(settings.listen, is_insecure=settings.insecure)
     return settings
 
@@ -74,14 +70,3 @@ def read_root_key(path: Path) -> VerifyingKey:
     if not isinstance(key, Ed25519PublicKey):
         raise SettingsError(f"{path} is not an Ed25519 key")
     return VerifyingKey(key.public_bytes_raw())
-
-
-def _reject_unknown_variables() -> None:
-    """Raise SettingsError for a GATELIGHT_VERIFIER_ variable that no setting has: it is misspelt."""
-    known = [PREFIX + name.upper() for name in VerifierSettings.model_fields]
-    known += [PREFIX + "SERVER"]  # of `gatelight-verifier scan`
-    for variable in os.environ:
-        if variable.startswith(PREFIX) and variable not in known:
-            near = difflib.get_close_matches(variable, known, n=1)
-            advice = f": did you mean {near[0]}?" if near else ""
-            raise SettingsError(f"unknown variable {variable}{advice}")

@@ -1,13 +1,12 @@
 """Run a verifier: wire the parts together, serve, and drain when told to stop."""
 
-import os
 import signal
 import threading
 import time
-from pathlib import Path
 
 import structlog
 
+from verifier.atomic_file import write_atomically
 from verifier.config import VerifierSettings, read_root_key
 from verifier.errors import NotReady, SettingsError
 from verifier.key_set_follower import REFRESH_S, KeySetFollower, KeySets
@@ -45,7 +44,7 @@ def serve(settings: VerifierSettings) -> None:
     server.start()
     _log.info("verifier listens", listen=settings.listen, port=server.port)
     if settings.port_file is not None:
-        _write_port_file(settings.port_file, server.port)
+        write_atomically(settings.port_file, f"{server.port}\n".encode())
     _tell_health_until(stopping, server, verifier)
     _log.info("verifier drains", grace_s=settings.grace_s)
     server.drain(settings.grace_s)
@@ -100,10 +99,3 @@ def _what_is_missing(verifier: Verifier) -> str | None:
     except NotReady as error:
         return str(error)
     return None
-
-
-def _write_port_file(path: Path, port: int) -> None:
-    """Write whole or not at all: whoever waits for the file reads it at once."""
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
-    unfinished.write_text(f"{port}\n")
-    unfinished.replace(path)

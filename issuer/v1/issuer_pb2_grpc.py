@@ -53,7 +53,7 @@ class IssuerServiceServicer:
 
     def IssueBundle(self, request, context):
         """Signs the codes of a credential for consecutive windows, beginning with the one that is current.
-        FAILED_PRECONDITION when the credential is suspended or revoked.
+        FAILED_PRECONDITION when the credential is suspended or revoked, or the key set has expired.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -203,7 +203,8 @@ class AdminServiceServicer:
     """
 
     def EnrolHolders(self, request, context):
-        """Enters 1 to 1 000 holders into the register.
+        """Enters 1 to 1 000 holders into the register. FAILED_PRECONDITION for a document that is on the
+        register already, naming the holder's id: one person has one entry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

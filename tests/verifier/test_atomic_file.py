@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from issuer.atomic_file import write_atomically
+from verifier.atomic_file import write_atomically
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
