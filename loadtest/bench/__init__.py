@@ -7,6 +7,7 @@ asserted is that every answer was right.
 """
 
 import json
+import logging
 import os
 import platform
 import tempfile
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+import structlog
 from rich.console import Console
 from rich.table import Table
 
@@ -27,6 +29,7 @@ OUTPUT = Path("build/bench")
 def run() -> int:
     """Measure, print, write build/bench/bench.json, and return the exit code: 1 if an answer was wrong."""
     console = Console(highlight=False)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     OUTPUT.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="gatelight-bench-") as folder, stage(Path(folder)) as running:
         bench = Bench(running, Path(folder))
