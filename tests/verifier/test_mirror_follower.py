@@ -284,3 +284,28 @@ def test_a_loop_stops_soon_also_when_redis_is_frozen(own_redis: EmbeddedRedis, l
     began = time.monotonic()
     live.loop.stop()
     assert time.monotonic() - began < 10
+
+
+def test_each_partition_is_loaded_and_followed_by_itself(redis_url: str) -> None:
+    mirror = Mirror(partitions=2, monotonic=lambda: 0.0)
+    readers = [StatusReader(redis_url, partition=one, partitions=2, block_ms=100) for one in (0, 1)]
+    followers = [
+        MirrorFollower(
+            reader=reader, mirror=partition, monotonic=lambda: 0.0, new_table=lambda: HeapTable(CAPACITY)
+        )
+        for reader, partition in zip(readers, mirror.partitions, strict=True)
+    ]
+    indices = [shard * RECORDS_PER_SHARD + 7 for shard in range(4)]
+    with redis.Redis.from_url(redis_url) as client:
+        status = StatusInRedis(client, partitions=2)
+        status.rebuild(b"e1", {index: 10 + index for index in indices})
+        for follower in followers:
+            follower.step()
+        assert [mirror.look_up(index)[0] for index in indices] == [10 + index for index in indices]
+        status.change(indices[3], 99)
+        followers[0].step()
+        assert mirror.look_up(indices[3])[0] == 10 + indices[3]
+        followers[1].step()
+        assert mirror.look_up(indices[3])[0] == 99
+    for reader in readers:
+        reader.close()
