@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 the issuer said no, 2 the command was not understood, 3 no
 """
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from issuer.cli_register import credential, holder, status
 from issuer.cli_session import as_time, usage_errors
 from issuer.config import FolderSettings, ServeSettings, load
 from issuer.errors import IssuerError, SettingsError
+from verifier.terminal import tolerate_any_encoding
 
 _PATH = click.Path(path_type=Path)
 
@@ -31,6 +33,7 @@ def main() -> None:
 
     Exit codes: 0 done, 1 the issuer said no, 2 the command was not understood, 3 no answer.
     """
+    tolerate_any_encoding()
 
 
 for group in (holder, credential, status, code, bundle, key_set):
@@ -50,13 +53,15 @@ def init(*, is_json: bool, **options: Any) -> None:
     Example: gatelight-issuer init --folder gatelight-issuer
     """
     from issuer.folder import Folder  # noqa: PLC0415 - commands that only ask an issuer start faster without
-    from issuer.initialise import KEY_SET_VALIDITY_S, initialise  # noqa: PLC0415
+    from issuer.initialise import KEY_SET_VALIDITY_S, initialise, require_new  # noqa: PLC0415
 
     with usage_errors():
         settings = load(FolderSettings, options)
-        passphrase = _passphrase(settings, is_new=True)
     folder = Folder(settings.folder)
     try:
+        require_new(folder)
+        with usage_errors():
+            passphrase = _passphrase(settings, is_new=True)
         made = initialise(folder, passphrase=passphrase, now=int(time.time()))
     except IssuerError as error:
         raise click.ClickException(str(error)) from None
@@ -67,7 +72,7 @@ def init(*, is_json: bool, **options: Any) -> None:
         return
     click.echo(
         f"""Made an issuer in {folder.path}:
-  {folder.root_key}  the root key {made.root_key_id.hex()}; keep a copy in a safe
+  {folder.root_key}  the root key {made.root_key_id.hex()}; move it to a safe, serving does not need it
   {folder.root_public_key}  its public key, for verifiers to pin
   {folder.signing_key(made.signing_key_id)}  the key that signs codes
   {folder.document_hash_key}  the key that marks document numbers; without it nobody is found again
@@ -99,6 +104,7 @@ def serve(**options: Any) -> None:
     from verifier.listen import require_loopback  # noqa: PLC0415
     from verifier.logs import configure_logs  # noqa: PLC0415
 
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it would log a taken port before we can explain it
     configure_logs()
     with usage_errors():
         settings = load(ServeSettings, options)
@@ -115,12 +121,17 @@ def serve(**options: Any) -> None:
             raise click.ClickException(str(error)) from None
 
 
+def _can_ask() -> bool:
+    """Tell whether there is a person at the terminal; asking from the background would stop this process."""
+    return sys.stdin.isatty() and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+
+
 def _passphrase(settings: FolderSettings, *, is_new: bool) -> bytes:
     """Return the passphrase, asked for on a terminal where no setting has it; raises SettingsError."""
     found = settings.read_passphrase()
     if found is not None:
         return found
-    if not sys.stdin.isatty():
+    if not _can_ask():
         raise SettingsError(
             "a passphrase is needed: --passphrase-file, GATELIGHT_PASSPHRASE_FILE or GATELIGHT_PASSPHRASE"
         )

@@ -79,7 +79,13 @@ def bundle() -> None:
 
 @bundle.command("issue")
 @click.argument("credential_index", type=_INDEX)
-@click.option("--windows", type=click.IntRange(1, MAX_WINDOWS), default=1, help="One each half minute.")
+@click.option(
+    "--windows",
+    type=click.IntRange(1, MAX_WINDOWS),
+    default=1,
+    show_default=True,
+    help="One each half minute.",
+)
 @asks_issuer
 def issue_bundle(session: Session, *, credential_index: int, windows: int) -> None:
     """Print the codes of consecutive windows, one JSON object a line.

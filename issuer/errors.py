@@ -8,6 +8,7 @@
     +-- RegisterUnavailable     the register cannot be reached or is locked; nothing was changed
     +-- UnsoundBundle           what was signed does not authenticate; nothing was handed out
     +-- CacheMismatch           Redis does not hold what we wrote there; it has to be rebuilt
+    +-- ForeignCache            Redis holds the status of another issuer; it is left alone
     +-- SetupError              the issuer cannot start as it is set up; the message says what to do
         +-- AlreadyInitialised  there is an issuer in that folder
         +-- NotInitialised      there is no issuer in that folder
@@ -55,6 +56,10 @@ class UnsoundBundle(IssuerError):
 
 class CacheMismatch(IssuerError):
     """Redis does not hold what we wrote there; the message says what was found instead."""
+
+
+class ForeignCache(IssuerError):
+    """Redis holds the status of another issuer; nothing was written."""
 
 
 class SetupError(IssuerError):

@@ -37,10 +37,7 @@ def initialise(folder: Folder, *, passphrase: bytes, now: int) -> Initialised:
     Raises AlreadyInitialised, and touches nothing, when any of the files is there; SetupError when the
     folder cannot be written, having removed again what was made.
     """
-    made = (folder.root_key, folder.root_public_key, folder.document_hash_key, folder.register)
-    for path in (*made, folder.signing_keys):
-        if path.exists():
-            raise AlreadyInitialised(f"{path} exists already: nothing was touched")
+    require_new(folder)
     try:
         folder.path.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
         folder.signing_keys.mkdir(mode=_FOLDER_MODE)  # of two at once, one fails here
@@ -55,6 +52,14 @@ def initialise(folder: Folder, *, passphrase: bytes, now: int) -> Initialised:
         if isinstance(error, OSError):
             raise SetupError(f"{folder.path} cannot be written: {error.strerror}") from None
         raise
+
+
+def require_new(folder: Folder) -> None:
+    """Raise AlreadyInitialised when there is any part of an issuer in `folder`."""
+    made = (folder.root_key, folder.root_public_key, folder.document_hash_key, folder.register)
+    for path in (*made, folder.signing_keys):
+        if path.exists():
+            raise AlreadyInitialised(f"{path} exists already: nothing was touched")
 
 
 def _fill(folder: Folder, passphrase: bytes, now: int) -> Initialised:

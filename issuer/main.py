@@ -46,7 +46,9 @@ def serve(settings: ServeSettings, *, passphrase: bytes) -> None:
 def _serve_until(stopping: threading.Event, settings: ServeSettings, unlocked: Unlocked) -> None:
     register = Register(database=unlocked.database, documents=unlocked.documents)
     keys = Keys(unlocked.database)
-    publisher = Publisher(outbox=Outbox(unlocked.database), keys=keys, writer=_status_writer(settings))
+    publisher = Publisher(
+        outbox=Outbox(unlocked.database), keys=keys, writer=_status_writer(settings, unlocked.root_key_id)
+    )
     server = GrpcServer(
         issuer=IssuerServicer(
             register=register, keys=keys, key=unlocked.key, key_set=unlocked.key_set, clock=time.time
@@ -68,9 +70,9 @@ def _serve_until(stopping: threading.Event, settings: ServeSettings, unlocked: U
         publisher.stop()
 
 
-def _status_writer(settings: ServeSettings) -> StatusWriter:
+def _status_writer(settings: ServeSettings, root_key_id: bytes) -> StatusWriter:
     try:
-        return StatusWriter(settings.redis_url, partitions=settings.partitions)
+        return StatusWriter(settings.redis_url, root_key_id=root_key_id, partitions=settings.partitions)
     except ValueError as error:
         raise SettingsError(f"redis_url: {error}") from None
 

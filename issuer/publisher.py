@@ -11,7 +11,6 @@ comes later is published behind it.
 While Redis is away the outbox grows, on disk, and callers are told at once that their change is pending.
 """
 
-import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -128,7 +127,6 @@ class Publisher:
             positions = self._writer.rebuild(
                 snapshot.records,
                 signed_key_set=self._keys.newest_key_set(),
-                epoch=secrets.token_hex(16),
             )
         self._settle(snapshot.last_seq, positions)
         self._mismatch = None

@@ -5,17 +5,19 @@ out, connect again, write newer things, and then the network delivers the old pa
 fenced by WATCH on epoch and feed: whatever was sent before the feed moved on is refused by Redis, and an
 old record never covers a newer one. The same WATCH makes the check of what is there, and the write, one.
 
-Every method raises redis.RedisError when Redis does not answer in time or answers with an error.
+Every method raises redis.RedisError when Redis does not answer in time or answers with an error, and
+ForeignCache when another issuer's status is there.
 """
 
 import contextlib
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from redis.connection import AbstractConnection
 from redis.exceptions import ResponseError, WatchError
 
-from issuer.errors import CacheMismatch
+from issuer.errors import CacheMismatch, ForeignCache
 from issuer.register.outbox import FeedPosition
 from verifier.redis_connection import connect
 from verifier.wire.status_record import RECORD_BYTES
@@ -27,7 +29,9 @@ from verifier.wire.status_store import (
     encode_updates,
     epoch_key,
     feed_key,
+    new_epoch,
     offset_of,
+    owner_of,
     partition_of,
     shard_of,
     status_key,
@@ -44,8 +48,10 @@ _Command = tuple[str | bytes | int, ...]
 class StatusWriter:
     """Writes the status of all partitions."""
 
-    def __init__(self, redis_url: str, *, partitions: int) -> None:
+    def __init__(self, redis_url: str, *, root_key_id: bytes, partitions: int) -> None:
+        """Write for the issuer with that root; raises ValueError for a URL that is not one of Redis."""
         self._redis = connect(redis_url, reply_timeout_s=_REPLY_TIMEOUT_S, client_name="gatelight-publisher")
+        self._root_key_id = root_key_id
         self.partitions = partitions
 
     def append(
@@ -70,7 +76,7 @@ class StatusWriter:
             self._redis.set(KEY_SET_KEY, signed)
 
     def rebuild(
-        self, records: Iterable[tuple[int, int]], *, signed_key_set: bytes, epoch: str
+        self, records: Iterable[tuple[int, int]], *, signed_key_set: bytes
     ) -> Mapping[int, FeedPosition]:
         """Write every byte of Redis anew from all records, by index; return where the feeds stand then.
 
@@ -79,6 +85,7 @@ class StatusWriter:
         2. Write all shards, one at a time, and delete what does not belong there.
         3. Give the new epoch: verifiers load again.
         """
+        epoch = new_epoch(self._root_key_id, secrets.token_bytes(16))
         for partition in range(self.partitions):
             self._begin_rebuild(partition, epoch)
         kept = {key(partition) for partition in range(self.partitions) for key in (epoch_key, feed_key)}
@@ -124,6 +131,7 @@ class StatusWriter:
         try:
             with self._connection() as connection:
                 _, epoch, newest = _ask(connection, look)
+                self._refuse_foreign(partition, epoch)
                 if expected is not None:
                     _check(epoch, newest, expected)
                 *_, replies = _ask(connection, (("MULTI",), *commands, ("EXEC",)))
@@ -137,6 +145,14 @@ class StatusWriter:
         if any(isinstance(reply, ResponseError) for reply in replies):
             raise CacheMismatch("a key holds something else than status")
         return replies[-1]
+
+    def _refuse_foreign(self, partition: int, epoch: bytes | None) -> None:
+        owner = owner_of(epoch) if epoch else None
+        if owner not in (None, self._root_key_id):
+            raise ForeignCache(
+                "Redis holds the status of another issuer: use another database (--redis-url), or delete "
+                f"{epoch_key(partition)} there if that issuer is gone for good"
+            )
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[AbstractConnection]:

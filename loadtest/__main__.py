@@ -7,6 +7,8 @@ from typing import NoReturn
 
 import click
 
+from verifier.terminal import tolerate_any_encoding
+
 
 def _on_terminate(_number: int, _frame: FrameType | None) -> NoReturn:
     sys.exit(128 + signal.SIGTERM)
@@ -15,6 +17,7 @@ def _on_terminate(_number: int, _frame: FrameType | None) -> NoReturn:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Show, measure and load Gatelight on real processes."""
+    tolerate_any_encoding()
     # So that servers and temporary files are cleaned up on the way out, as they are on Ctrl-C.
     signal.signal(signal.SIGTERM, _on_terminate)
 
@@ -48,7 +51,9 @@ def load(gates: int, seconds: int) -> None:
 
 
 @main.command()
-@click.option("--count", default=1_000_000, show_default=True, help="How many scans.")
+@click.option(
+    "--count", type=click.IntRange(min=1), default=1_000_000, show_default=True, help="How many scans."
+)
 @click.option("--seed", default=1, show_default=True, help="The same seed makes the same scans.")
 def scans(count: int, seed: int) -> None:
     """Verify scans of every kind and compare each verdict; the exit code is 1 if one was wrong."""

@@ -39,6 +39,8 @@ class ServerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                # Ctrl-C is for us: we stop the servers, in their order.
+                start_new_session=True,
                 env=_without_settings(os.environ) | dict(environment or {}),
             )
 

@@ -26,6 +26,7 @@ class Signer:
         self._root = Ed25519PrivateKey.from_private_bytes(f"root of {name}".encode().ljust(32)[:32])
         self._key = Ed25519PrivateKey.from_private_bytes(f"key of {name}".encode().ljust(32)[:32])
         self.root = VerifyingKey(self._root.public_key().public_bytes_raw())
+        self.root_key_id = cose.key_id(self.root.public_key)
         self.key = VerifyingKey(self._key.public_key().public_bytes_raw())
         self.root_pem = self._root.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 

@@ -1,5 +1,6 @@
 """gatelight-verifier: serve verdicts, or scan at a gate."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import click
 
 from verifier.scan_command import scan
+from verifier.terminal import tolerate_any_encoding
 
 _EXIT_SETTINGS = 2
 
@@ -19,6 +21,7 @@ def main() -> None:
     Every option of `serve` can be given as GATELIGHT_VERIFIER_<NAME>; the Redis URL also as
     GATELIGHT_REDIS_URL.
     """
+    tolerate_any_encoding()
 
 
 @main.command()
@@ -45,6 +48,7 @@ def serve(**options: Any) -> None:
     from verifier.logs import configure_logs  # noqa: PLC0415
     from verifier.main import serve as run  # noqa: PLC0415
 
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it would log a taken port before we can explain it
     configure_logs()
     try:
         run(load_settings(options))

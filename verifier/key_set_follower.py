@@ -30,29 +30,40 @@ class KeySets:
         self._root = root
         self._newest: KeySet | None = None
         self._last_offer = b""
+        self._refusal: KeySetError | None = None  # of the last offer
 
     def offer(self, signed: bytes) -> bool:
         """Take a key set if it is newer than the one we have; tell whether it was taken.
 
         Raises KeySetError for one that is wrong or older. The same bytes twice are looked at once.
         """
-        if signed == self._last_offer:
-            return False
-        self._last_offer = signed
-        offered = read_key_set(signed, self._root)
-        if self._newest is not None and offered.version <= self._newest.version:
-            raise KeySetError(f"expected a version above {self._newest.version}, got {offered.version}")
-        self._newest = offered
-        return True
+        is_new = signed != self._last_offer
+        if is_new:
+            self._last_offer = signed
+            self._refusal = self._take(signed)
+        if self._refusal is not None:
+            raise self._refusal
+        return is_new
 
     def in_force(self, now: int) -> KeySet:
         """Return the key set in force at `now`, Unix seconds; raises NotReady."""
         key_set = self._newest
         if key_set is None:
-            raise NotReady("there is no key set yet")
+            refusal = self._refusal
+            raise NotReady("there is no key set yet" if refusal is None else f"no trusted key set: {refusal}")
         if not key_set.issued_at - _CLOCK_SKEW_S <= now < key_set.expires_at:
             raise NotReady(f"key set {key_set.version} is not in force")
         return key_set
+
+    def _take(self, signed: bytes) -> KeySetError | None:
+        try:
+            offered = read_key_set(signed, self._root)
+        except KeySetError as error:
+            return error
+        if self._newest is not None and offered.version <= self._newest.version:
+            return KeySetError(f"expected a version above {self._newest.version}, got {offered.version}")
+        self._newest = offered
+        return None
 
 
 class KeySetFollower:

@@ -7,7 +7,10 @@ from verifier.errors import SettingsError
 
 def require_loopback(listen: str, *, is_insecure: bool) -> None:
     """Raise SettingsError for an address (host:port) beyond loopback, unless `is_insecure`."""
-    host = listen.rpartition(":")[0].strip("[]")
+    host, colon, port = listen.rpartition(":")
+    if not (host and colon and port.isdecimal()):
+        raise SettingsError(f"listen: expected HOST:PORT, got {listen}")
+    host = host.strip("[]")
     if is_insecure or host == "localhost":
         return
     try:

@@ -59,5 +59,8 @@ class Loop:
 
 
 def _describe(error: Exception) -> str:
-    # A Redis error may quote what was sent; its type says enough.
-    return type(error).__name__ if isinstance(error, redis.RedisError) else f"{type(error).__name__}: {error}"
+    # A lost connection names the address. Other errors of Redis may quote what was sent: their type says
+    # enough.
+    if isinstance(error, redis.RedisError) and not isinstance(error, redis.ConnectionError):
+        return type(error).__name__
+    return f"{type(error).__name__}: {error}"

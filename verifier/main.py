@@ -17,6 +17,8 @@ from verifier.server import GrpcServer, Limits
 from verifier.service import Verifier
 from verifier.status_reader import StatusReader
 from verifier.verdict import Policy
+from verifier.wire.cose import key_id
+from verifier.wire.ed25519 import VerifyingKey
 
 _HEALTH_INTERVAL_S = 0.1
 # Short enough to be back soon, long enough not to burden a Redis that is just starting.
@@ -31,11 +33,12 @@ def serve(settings: VerifierSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
 
-    key_sets = KeySets(read_root_key(settings.root_key))
+    root = read_root_key(settings.root_key)
+    key_sets = KeySets(root)
     mirror = Mirror(partitions=settings.partitions, monotonic=time.monotonic)
     policy = Policy(settings.max_test_age_s, settings.max_status_age_s)
     verifier = Verifier(key_sets=key_sets, mirror=mirror, policy=policy, clock=time.time)
-    loops = _loops(settings, key_sets, mirror)
+    loops = _loops(settings, root, key_sets, mirror)
     limits = Limits(settings.threads, settings.max_backlog, settings.max_streams)
     server = GrpcServer(verifier, listen=settings.listen, limits=limits)
 
@@ -53,12 +56,17 @@ def serve(settings: VerifierSettings) -> None:
     _log.info("verifier stopped")
 
 
-def _loops(settings: VerifierSettings, key_sets: KeySets, mirror: Mirror) -> list[Loop]:
+def _loops(settings: VerifierSettings, root: VerifyingKey, key_sets: KeySets, mirror: Mirror) -> list[Loop]:
     """Return what keeps key set and mirror current, one loop for each partition."""
     try:
         key_set_follower = KeySetFollower(redis_url=settings.redis_url, key_sets=key_sets)
         readers = [
-            StatusReader(settings.redis_url, partition=number, partitions=settings.partitions)
+            StatusReader(
+                settings.redis_url,
+                root_key_id=key_id(root.public_key),
+                partition=number,
+                partitions=settings.partitions,
+            )
             for number in range(settings.partitions)
         ]
     except ValueError as error:

@@ -65,8 +65,8 @@ def scan(
 ) -> None:
     """Show the verdict on each code that a scanner types.
 
-    A keyboard-wedge scanner needs no setting up: it types into this terminal. Ends at the end of the
-    input, on Ctrl-C and on SIGTERM, and counts its scans on standard error.
+    A keyboard-wedge scanner needs no setting up: it types into this terminal. Ends on Ctrl-C, on
+    SIGTERM and at the end of a file or pipe, and counts its scans on standard error.
 
     Exit codes: 0 ended, 2 wrong usage, 3 the device cannot be opened or is gone.
 

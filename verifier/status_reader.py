@@ -17,6 +17,7 @@ from verifier.wire.status_store import (
     UPDATES_FIELD,
     epoch_key,
     feed_key,
+    owner_of,
     status_key,
 )
 
@@ -72,12 +73,24 @@ class Page:
 class StatusReader:
     """Reads the status of one partition."""
 
-    def __init__(self, redis_url: str, *, partition: int, partitions: int, block_ms: int = BLOCK_MS) -> None:
-        """`block_ms` is how long read_feed waits; nothing waits more than a second longer for a reply."""
+    def __init__(
+        self,
+        redis_url: str,
+        *,
+        root_key_id: bytes,
+        partition: int,
+        partitions: int,
+        block_ms: int = BLOCK_MS,
+    ) -> None:
+        """Read what the issuer with that root wrote, and nobody else.
+
+        `block_ms` is how long read_feed waits; nothing waits more than a second longer for a reply.
+        """
         self._redis = connect(
             redis_url, reply_timeout_s=block_ms / 1000 + _REPLY_MARGIN_S, client_name="gatelight-mirror"
         )
         self._block_ms = block_ms
+        self._root_key_id = root_key_id
         self._partition = partition
         self._partitions = partitions
 
@@ -90,6 +103,8 @@ class StatusReader:
             epoch, newest, redis_time = pipeline.execute()
         if not epoch or not newest:
             raise StatusUnavailable("Redis holds no status yet: the issuer has not written it")
+        if owner_of(epoch) != self._root_key_id:
+            raise StatusUnavailable("the status in Redis is of another issuer than the one of --root-key")
         entry_id = _entry_id(newest[0][0])
         return Position(epoch, entry_id, _age_s(entry_id, redis_time))
 

@@ -29,7 +29,7 @@ from verifier.v1 import verifier_pb2 as pb
 from verifier.verdict import Verdict
 from verifier.wire.code import code_sig_structure, decode_qr_text
 from verifier.wire.status_record import Colour
-from verifier.wire.status_store import RECORDS_PER_SHARD, epoch_key, feed_key, status_key
+from verifier.wire.status_store import RECORDS_PER_SHARD, epoch_key, feed_key, new_epoch, status_key
 
 MIRRORED = 1_000_000
 _ROUNDS = 5
@@ -40,6 +40,7 @@ _CONNECTIONS, _STREAMS = 8, 8
 _RESIDENTS = 1_000
 _STATUS_CHANGES = 200
 _WAIT_S = 60
+_ROOT_KEY_ID = bytes(8)  # of nobody: the mirror that is loaded is made of random bytes
 
 
 class WrongAnswer(Exception):
@@ -134,13 +135,14 @@ class Bench:
             for shard in range(-(-MIRRORED // RECORDS_PER_SHARD)):
                 count = min(RECORDS_PER_SHARD, MIRRORED - shard * RECORDS_PER_SHARD)
                 client.set(status_key(shard, 1), os.urandom(8 * count))
-            client.set(epoch_key(0), "bench")
-            client.xadd(feed_key(0), {"e": "bench"})
+            epoch = new_epoch(_ROOT_KEY_ID, b"bench")
+            client.set(epoch_key(0), epoch)
+            client.xadd(feed_key(0), {"e": epoch})
         seconds, memory = [], []
         process = psutil.Process()
         for _ in range(_ROUNDS):
             mirror = PartitionMirror()
-            reader = StatusReader(url, partition=0, partitions=1)
+            reader = StatusReader(url, root_key_id=_ROOT_KEY_ID, partition=0, partitions=1)
             follower = MirrorFollower(
                 reader=reader, mirror=mirror, monotonic=time.monotonic, new_table=HeapTable
             )

@@ -46,9 +46,8 @@ class RunningIssuer:
         key_set = new_keys(self.database, valid_s=key_set_valid_s)
         keys = Keys(self.database)
         self.register = Register(database=self.database, documents=DOCUMENTS)
-        self.publisher = Publisher(
-            outbox=Outbox(self.database), keys=keys, writer=StatusWriter(redis_url, partitions=partitions)
-        )
+        writer = StatusWriter(redis_url, root_key_id=ROOT.root_key_id, partitions=partitions)
+        self.publisher = Publisher(outbox=Outbox(self.database), keys=keys, writer=writer)
         self.clock_skew_s = 0
         self.server = GrpcServer(
             issuer=IssuerServicer(

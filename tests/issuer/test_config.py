@@ -71,7 +71,7 @@ def test_variables_of_others_are_none_of_our_business(monkeypatch: pytest.Monkey
     ("option", "value"), [("partitions", 0), ("partitions", "many"), ("threads", 0), ("grace_s", -1)]
 )
 def test_an_unusable_value_is_named(option: str, value: object) -> None:
-    with pytest.raises(SettingsError, match=f"^{option}: "):
+    with pytest.raises(SettingsError, match=f"^--{option.replace('_', '-')}: "):
         load(ServeSettings, {option: value})
 
 

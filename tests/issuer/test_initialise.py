@@ -19,6 +19,7 @@ from issuer.key_store import SecretKeyStore, key_id_of
 from issuer.register.database import Database
 from issuer.register.keys import Keys
 from issuer.unlock import unlock
+from tests.signer import Signer
 from verifier.config import read_root_key
 from verifier.wire.key_set import read_key_set
 
@@ -153,6 +154,7 @@ def test_a_signing_key_that_is_not_published_is_refused(folder: Folder, tmp_path
 
 def test_a_register_without_keys_is_refused(tmp_path: Path) -> None:
     Database.create(tmp_path / "register.db").close()
+    (tmp_path / "root.pub").write_bytes(Signer().root_pem)
     with pytest.raises(NotInitialised, match="no active signing key"):
         unlock(Folder(tmp_path), passphrase=PASSPHRASE)
 

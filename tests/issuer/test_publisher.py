@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from issuer import status_writer
-from issuer.errors import CacheMismatch, RegisterUnavailable
+from issuer.errors import CacheMismatch, ForeignCache, RegisterUnavailable
 from issuer.publisher import HEARTBEAT_S, PUBLICATION_WAIT_S, Publisher
 from issuer.register.database import Database
 from issuer.register.entries import NewCredential, NewHolder, StatusChange
@@ -24,7 +24,7 @@ from issuer.status_writer import StatusWriter
 from issuer.v1 import issuer_pb2 as pb
 from loadtest.embedded_redis import EmbeddedRedis
 from tests.eventually import eventually
-from tests.issuer.running_issuer import RunningIssuer, new_keys
+from tests.issuer.running_issuer import ROOT, RunningIssuer, new_keys
 from tests.issuer.stored_status import StoredStatus
 from verifier.wire.code import CredentialKind
 from verifier.wire.status_record import Colour, unpack
@@ -36,6 +36,8 @@ from verifier.wire.status_store import (
     SHARD_BYTES,
     epoch_key,
     feed_key,
+    new_epoch,
+    owner_of,
     status_key,
 )
 
@@ -70,7 +72,7 @@ class Publishing:
 
     def new_publisher(self, partitions: int = 1) -> Publisher:
         """Return a publisher that knows only what the register knows, as after a restart."""
-        writer = StatusWriter(self.redis_url, partitions=partitions)
+        writer = StatusWriter(self.redis_url, root_key_id=ROOT.root_key_id, partitions=partitions)
         self._writers.append(writer)
         return Publisher(outbox=self.outbox, keys=Keys(self.database), writer=writer, monotonic=self.clock)
 
@@ -127,8 +129,8 @@ def test_a_new_register_is_published_whole_and_then_given_an_epoch(publishing: P
     publishing.publish_all()
     assert publishing.status.records() == publishing.truth()
     epoch = publishing.redis.get(epoch_key(0))
-    assert epoch is not None
-    assert len(epoch) == 32
+    assert isinstance(epoch, bytes)
+    assert owner_of(epoch) == ROOT.root_key_id
     assert {entry.epoch for entry in publishing.status.feed()} == {epoch}
     assert publishing.redis.get(KEY_SET_KEY) == Keys(publishing.database).newest_key_set()
 
@@ -248,9 +250,9 @@ def test_any_updates_leave_exactly_their_records(redis_url: str, batches: list[d
     with redis.Redis.from_url(redis_url) as client:
         for key in client.scan_iter("gatelight:*"):
             client.delete(key)
-        writer = StatusWriter(redis_url, partitions=1)
+        writer = StatusWriter(redis_url, root_key_id=ROOT.root_key_id, partitions=1)
         first, *others = batches
-        position = writer.rebuild(sorted(first.items()), signed_key_set=b"k", epoch="e" * 32)[0]
+        position = writer.rebuild(sorted(first.items()), signed_key_set=b"k")[0]
         truth = dict(first)
         for batch in others:
             truth |= batch
@@ -364,7 +366,7 @@ def lose_the_epoch(client: redis.Redis) -> None:
 
 
 def get_another_epoch(client: redis.Redis) -> None:
-    client.set(epoch_key(0), "another issuer's")
+    client.set(epoch_key(0), "not an epoch")
 
 
 def lose_the_feed(client: redis.Redis) -> None:
@@ -390,7 +392,7 @@ def test_a_damaged_redis_is_rebuilt_under_a_new_epoch_at_the_next_heartbeat(
     publishing.clock.now += HEARTBEAT_S
     publishing.publish_all()
     assert publishing.status.records() == publishing.truth()
-    assert publishing.redis.get(epoch_key(0)) not in (None, epoch, b"another issuer's")
+    assert publishing.redis.get(epoch_key(0)) not in (None, epoch, b"not an epoch")
     assert publishing.redis.get(KEY_SET_KEY) == Keys(publishing.database).newest_key_set()
     assert publishing.status.feed()[-1].epoch == publishing.redis.get(epoch_key(0))
 
@@ -529,10 +531,21 @@ def test_a_rebuild_is_logged_with_reason_count_and_time(publishing: Publishing) 
     assert done["seconds"] >= 0
 
 
+def test_the_status_of_another_issuer_is_left_alone(publishing: Publishing) -> None:
+    publishing.issue()
+    publishing.publish_all()
+    publishing.redis.set(epoch_key(0), new_epoch(b"stranger", b"e"))
+    publishing.clock.now += HEARTBEAT_S
+    before = publishing.redis.dump(feed_key(0)), publishing.redis.dump(status_key(0, 1))
+    with pytest.raises(ForeignCache, match="another issuer"):
+        publishing.publish_all()
+    assert (publishing.redis.dump(feed_key(0)), publishing.redis.dump(status_key(0, 1))) == before
+
+
 def test_a_mismatch_is_found_before_anything_is_written(publishing: Publishing) -> None:
     publishing.issue()
     publishing.publish_all()
-    writer = StatusWriter(publishing.redis_url, partitions=1)
+    writer = StatusWriter(publishing.redis_url, root_key_id=ROOT.root_key_id, partitions=1)
     before = publishing.status.records(), publishing.status.feed()
     with pytest.raises(CacheMismatch, match="epoch is another one"):
         writer.append(0, FeedPosition("mine", "0-1"), [(1, 99)])
@@ -606,8 +619,8 @@ def test_a_redis_that_freezes_in_the_middle_of_a_write_leaves_no_connection_behi
     own_redis: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(status_writer, "_REPLY_TIMEOUT_S", 0.1)
-    writer = StatusWriter(own_redis.url, partitions=1)
-    position = writer.rebuild([(1, 5)], signed_key_set=b"k", epoch="e")[0]
+    writer = StatusWriter(own_redis.url, root_key_id=ROOT.root_key_id, partitions=1)
+    position = writer.rebuild([(1, 5)], signed_key_set=b"k")[0]
     check = status_writer._check
 
     def check_then_freeze(*arguments: object) -> None:

@@ -24,7 +24,9 @@ class Gate:
 
     def __init__(self, issuer: RunningIssuer, redis_url: str) -> None:
         self._issuer = issuer
-        self._reader = StatusReader(redis_url, partition=0, partitions=1, block_ms=100)
+        self._reader = StatusReader(
+            redis_url, root_key_id=ROOT.root_key_id, partition=0, partitions=1, block_ms=100
+        )
         key_sets = KeySets(ROOT.root)
         mirror = Mirror(partitions=1, monotonic=time.monotonic)
         self._key_sets = KeySetFollower(redis_url=redis_url, key_sets=key_sets)

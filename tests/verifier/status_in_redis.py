@@ -2,15 +2,19 @@
 
 import redis
 
+from tests.signer import Signer
 from verifier.wire.status_store import (
     RECORDS_PER_SHARD,
     encode_updates,
     epoch_key,
     feed_key,
+    new_epoch,
     offset_of,
     shard_of,
     status_key,
 )
+
+ROOT_KEY_ID = Signer().root_key_id
 
 
 class StatusInRedis:
@@ -25,9 +29,9 @@ class StatusInRedis:
         """Write records, then begin a new epoch with a heartbeat."""
         for index, record in (records or {}).items():
             self.set_record(index, record)
-        self.epoch = epoch
+        self.epoch = new_epoch(ROOT_KEY_ID, epoch).encode()
         for partition in range(self.partitions):
-            self.client.set(epoch_key(partition), epoch)
+            self.client.set(epoch_key(partition), self.epoch)
             self.heartbeat(partition)
 
     def set_record(self, index: int, record: int) -> None:

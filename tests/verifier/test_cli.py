@@ -59,11 +59,11 @@ def test_a_gate_starts_without_waiting_for_grpc() -> None:
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ([], "root_key"),
+        ([], "--root-key is missing"),
         (["--root-key", "{root}", "--threads", "0"], "threads"),
         (["--root-key", "{root}", "--redis-url", "http://x"], "redis-url"),
         (["--root-key", "{root}", "--listen", "0.0.0.0:0"], "--insecure"),
-        (["--root-key", "{root}", "--listen", "10.0.0.1"], "--insecure"),
+        (["--root-key", "{root}", "--listen", "10.0.0.1"], "HOST:PORT"),
         (["--root-key", "/nowhere/root.pub"], "cannot read"),
         (["--root-key", "{here}"], "not a public key"),
     ],

@@ -9,16 +9,22 @@ from redis.exceptions import RedisError
 
 from loadtest.embedded_redis import EmbeddedRedis
 from tests.eventually import eventually
-from tests.verifier.status_in_redis import StatusInRedis
+from tests.verifier.status_in_redis import ROOT_KEY_ID, StatusInRedis
 from verifier.errors import StatusUnavailable
 from verifier.loop import Loop
 from verifier.mirror import HeapTable, Mirror
 from verifier.mirror_follower import MirrorFollower
 from verifier.status_reader import StatusReader
 from verifier.wire.errors import StatusError
-from verifier.wire.status_store import RECORDS_PER_SHARD, epoch_key, feed_key, status_key
+from verifier.wire.status_store import RECORDS_PER_SHARD, epoch_key, feed_key, new_epoch, status_key
 
 CAPACITY = 4 * RECORDS_PER_SHARD
+
+
+def new_reader(redis_url: str, *, partition: int = 0, partitions: int = 1) -> StatusReader:
+    return StatusReader(
+        redis_url, root_key_id=ROOT_KEY_ID, partition=partition, partitions=partitions, block_ms=100
+    )
 
 
 class FakeMonotonic:
@@ -39,7 +45,7 @@ class Followed:
         self.client = redis.Redis.from_url(redis_url)
         self.status = StatusInRedis(self.client)
         self.mirror = Mirror(partitions=1, monotonic=self.clock)
-        self.reader = StatusReader(redis_url, partition=0, partitions=1, block_ms=100)
+        self.reader = new_reader(redis_url)
         self.follower = MirrorFollower(
             reader=self.reader,
             mirror=self.mirror.partitions[0],
@@ -63,6 +69,27 @@ def test_an_empty_redis_gives_no_mirror(followed: Followed) -> None:
     with pytest.raises(StatusUnavailable, match="no status yet"):
         followed.follower.step()
     assert not followed.mirror.is_loaded
+
+
+@pytest.mark.parametrize("epoch", [new_epoch(b"stranger", b"e"), "e1", "-e1"])
+def test_the_status_of_another_issuer_gives_no_mirror(followed: Followed, epoch: str) -> None:
+    followed.status.rebuild(b"e1", {1: 11})
+    followed.client.set(epoch_key(0), epoch)
+    with pytest.raises(StatusUnavailable, match="another issuer"):
+        followed.follower.step()
+    assert not followed.mirror.is_loaded
+
+
+def test_a_mirror_stays_when_another_issuer_takes_the_redis(followed: Followed) -> None:
+    followed.status.rebuild(b"e1", {1: 11})
+    followed.follower.step()
+    followed.status.set_record(1, 12)
+    followed.client.set(epoch_key(0), new_epoch(b"stranger", b"e"))
+    followed.status.heartbeat()
+    followed.follower.step()
+    with pytest.raises(StatusUnavailable, match="another issuer"):
+        followed.follower.step()
+    assert followed.record(1) == 11
 
 
 def test_shards_are_loaded_with_gaps_between_them(followed: Followed) -> None:
@@ -153,9 +180,9 @@ def test_a_redis_set_back_to_an_earlier_state_is_not_believed(followed: Followed
 
 
 def test_the_age_counts_from_the_heartbeat_and_not_from_reading_it(followed: Followed) -> None:
-    followed.status.epoch = b"e1"
     seconds, _ = followed.client.time()
-    followed.client.set(epoch_key(0), b"e1")
+    followed.status.epoch = new_epoch(ROOT_KEY_ID, b"e1").encode()
+    followed.client.set(epoch_key(0), followed.status.epoch)
     followed.status.heartbeat(entry_id=f"{(seconds - 7200) * 1000}-0")
     followed.follower.step()
     assert followed.mirror.status_age_s() == pytest.approx(7200, abs=2)
@@ -178,7 +205,7 @@ def test_nonsense_in_the_feed_changes_nothing_and_loads_the_mirror_again(
     followed.status.rebuild(b"e1", {1: 11})
     followed.follower.step()
     followed.status.set_record(1, 12)
-    followed.client.xadd(feed_key(0), {"e": b"e1", "u": updates})
+    followed.client.xadd(feed_key(0), {"e": followed.status.epoch, "u": updates})
     if updates:
         with pytest.raises(StatusError):
             followed.follower.step()
@@ -235,7 +262,7 @@ class Live:
         self.status = StatusInRedis(self.client)
         self.status.rebuild(b"e1", {1: 11})
         self.mirror = Mirror(partitions=1, monotonic=time.monotonic)
-        self.reader = StatusReader(server.url, partition=0, partitions=1, block_ms=100)
+        self.reader = new_reader(server.url)
         follower = MirrorFollower(
             reader=self.reader, mirror=self.mirror.partitions[0], monotonic=time.monotonic
         )
@@ -288,7 +315,7 @@ def test_a_loop_stops_soon_also_when_redis_is_frozen(own_redis: EmbeddedRedis, l
 
 def test_each_partition_is_loaded_and_followed_by_itself(redis_url: str) -> None:
     mirror = Mirror(partitions=2, monotonic=lambda: 0.0)
-    readers = [StatusReader(redis_url, partition=one, partitions=2, block_ms=100) for one in (0, 1)]
+    readers = [new_reader(redis_url, partition=one, partitions=2) for one in (0, 1)]
     followers = [
         MirrorFollower(
             reader=reader, mirror=partition, monotonic=lambda: 0.0, new_table=lambda: HeapTable(CAPACITY)

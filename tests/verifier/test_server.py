@@ -33,7 +33,12 @@ class SlowVerifier(Verifier):
 
     held: threading.Event | None = None
 
+    def __init__(self, **parts: Any) -> None:
+        super().__init__(**parts)
+        self.begun = threading.Event()
+
     def verify(self, qr_text: bytes) -> Answer:
+        self.begun.set()
         if self.held is not None:
             self.held.wait(TIMEOUT_S)
         return super().verify(qr_text)
@@ -215,13 +220,16 @@ def test_under_overload_calls_are_refused_with_a_retry_delay(start: Callable[...
     options = [("grpc.enable_retries", 0)]
     with grpc.insecure_channel(f"127.0.0.1:{gate.server.port}", options=options) as channel:
         stub = pb_grpc.VerifierServiceStub(channel)
-        calls = [stub.VerifyCode.future(gate.scan(), timeout=TIMEOUT_S) for _ in range(5)]
-        eventually(lambda: gate.server._unary_pool.backlog() >= 4)
+        first = stub.VerifyCode.future(gate.scan(), timeout=TIMEOUT_S)
+        assert gate.verifier.begun.wait(TIMEOUT_S)
+        # The only thread is taken, so these wait: two more than may.
+        waiting = [stub.VerifyCode.future(gate.scan(), timeout=TIMEOUT_S) for _ in range(4)]
+        eventually(lambda: gate.server._unary_pool.backlog() == 4)
         gate.verifier.held.set()
-        codes = [call.code() for call in calls]
-        refused = next(call for call in calls if call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED)
-    assert codes.count(grpc.StatusCode.OK) + codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == len(codes)
-    assert codes[-1] is grpc.StatusCode.OK, "once the backlog is short, calls are served again"
+        codes = [call.code() for call in (first, *waiting)]
+        refused = next(call for call in waiting if call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED)
+    assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 2
+    assert codes.count(grpc.StatusCode.OK) == 3, "once the backlog is short, calls are served again"
     trailing = dict(refused.trailing_metadata())
     assert int(trailing["grpc-retry-pushback-ms"]) > 0
     status = status_pb2.Status.FromString(trailing["grpc-status-details-bin"])
@@ -234,6 +242,7 @@ def test_a_call_whose_deadline_passed_while_it_waited_is_not_begun(start: Callab
     gate = start(limits=Limits(threads=1))
     gate.verifier.held = held = threading.Event()
     first = gate.stub.VerifyCode.future(gate.scan(), timeout=TIMEOUT_S)
+    assert gate.verifier.begun.wait(TIMEOUT_S)
     late = gate.stub.VerifyCode.future(gate.scan(), timeout=0.05)
     assert late.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     begun: list[bytes] = []
@@ -257,7 +266,7 @@ def test_calls_under_way_are_finished_while_draining(start: Callable[..., Gate])
     gate = start()
     gate.verifier.held = held = threading.Event()
     under_way = gate.stub.VerifyCode.future(gate.scan(), timeout=TIMEOUT_S)
-    eventually(lambda: gate.server._unary_pool._threads)
+    assert gate.verifier.begun.wait(TIMEOUT_S)
     drain = threading.Thread(target=gate.server.drain, args=(TIMEOUT_S,))
     drain.start()
     held.set()

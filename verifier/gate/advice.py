@@ -138,7 +138,7 @@ def _details(answer: Answer) -> list[str]:
         details.append(f"last negative test {_duration(age_s)} ago")
     if answer.status_age_ms > _FRESH_STATUS_MS:
         age = _duration(answer.status_age_ms // 1_000)
-        details.append(f"status is {age} old: the verifier has lost its feed")
+        details.append(f"status is {age} old: the verifier hears nothing from the issuer")
     return details
 
 

@@ -68,7 +68,7 @@ def read_key_set(signed: bytes, root: VerifyingKey) -> KeySet:
         raise KeySetError(f"expected at most {MAX_SIGNED_KEY_SET_BYTES} bytes, got {len(signed)}")
     protected, payload, signature = _split(signed)
     if protected != _protected_header(root):
-        raise KeySetError("expected the header of a key set signed by the pinned root key")
+        raise KeySetError("expected a key set signed by the pinned root key, got one of another root")
     if not root.verifies(signature, cose.sig_structure(protected, payload)):
         raise KeySetError("expected a signature by the pinned root key")
     key_set = _decode_payload(payload)

@@ -2,14 +2,18 @@
 
     gatelight:{p}:status:<shard>   string, 65 536 records; record i at 8 * (i mod 65 536)
     gatelight:{p}:feed             stream: field e = epoch, field u = updates; no u: heartbeat
-    gatelight:{p}:epoch            random id, new at every rebuild
+    gatelight:{p}:epoch            key_id of the root, "-", random id; new at every rebuild
     gatelight:key_set              the key set, signed
 
 where p = shard mod partitions. The `{p}` is a Redis Cluster hash tag: record and feed of a partition
 lie on one node, so one MULTI writes both. An update is 12 bytes: credential_index (u32) and record
 (u64), little-endian. An update carries the whole record, so reading one twice is harmless.
+
+The epoch names the root whose issuer wrote the status. Indices mean something to that issuer alone: with
+two issuers on one Redis, one's green would be the other's red.
 """
 
+import re
 import struct
 from collections.abc import Iterable, Sequence
 
@@ -28,6 +32,7 @@ EPOCH_FIELD = b"e"
 UPDATES_FIELD = b"u"
 
 _UPDATE = struct.Struct("<IQ")
+_EPOCH = re.compile(rb"([0-9a-f]{16})-[0-9a-f]+")
 
 
 def shard_of(credential_index: int) -> int:
@@ -58,6 +63,17 @@ def feed_key(partition: int) -> str:
 def epoch_key(partition: int) -> str:
     """Return the key of a partition's epoch."""
     return f"gatelight:{{{partition}}}:epoch"
+
+
+def new_epoch(root_key_id: bytes, random_id: bytes) -> str:
+    """Return the epoch of a rebuild by the issuer with that root."""
+    return f"{root_key_id.hex()}-{random_id.hex()}"
+
+
+def owner_of(epoch: bytes) -> bytes | None:
+    """Return the key_id of the root whose issuer wrote the epoch; None where it is no epoch."""
+    found = _EPOCH.fullmatch(epoch)
+    return bytes.fromhex(found[1].decode()) if found else None
 
 
 def encode_updates(updates: Sequence[tuple[int, int]]) -> bytes:
