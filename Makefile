@@ -20,7 +20,7 @@ $(UV):
 	@$(UV) sync --locked --quiet --python $(PYTHON)
 	@touch $@
 
-demo: .venv/.installed ## issue, draw, scan and break things, on real processes (about a minute)
+demo: .venv/.installed ## issue, draw, scan and break things, on real processes (half a minute)
 	@$(RUN)python -m loadtest demo
 
 test: .venv/.installed ## run all tests

@@ -1,6 +1,6 @@
 """gatelight-issuer: make an issuer, serve it, and ask it for things.
 
-Exit codes: 0 done, 1 the issuer said no, 2 the command was not understood, 3 no answer from the issuer.
+Exit codes: 0 done, 1 refused, 2 wrong usage or setting, 3 no answer from the issuer.
 """
 
 import json
@@ -31,7 +31,7 @@ def main() -> None:
     and `serve`, and --server and --timeout-s, can be given as GATELIGHT_ISSUER_<NAME>; the passphrase as
     GATELIGHT_PASSPHRASE or GATELIGHT_PASSPHRASE_FILE, the Redis URL as GATELIGHT_REDIS_URL.
 
-    Exit codes: 0 done, 1 the issuer said no, 2 the command was not understood, 3 no answer.
+    Exit codes: 0 done, 1 refused, 2 wrong usage or setting, 3 no answer from the issuer.
     """
     tolerate_any_encoding()
 

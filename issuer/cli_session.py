@@ -1,6 +1,6 @@
 """What all commands share that ask a running issuer: its address, its answers, and what to say then.
 
-Exit codes: 0 done, 1 the issuer said no, 2 the command was not understood, 3 no answer from the issuer.
+Exit codes: 0 done, 1 refused, 2 wrong usage or setting, 3 no answer from the issuer.
 """
 
 import contextlib

@@ -49,13 +49,13 @@ class Checks:
     console: Console
     failed: list[str] = field(default_factory=list)
 
-    def check(self, what: str, expected: object, actual: object, note: str = "") -> tuple[str, str, str, str]:
+    def check(self, what: str, expected: object, actual: object, note: str = "") -> tuple[str, ...]:
         """Note one line; return it for a table."""
         is_right = expected == actual
         if not is_right:
             self.failed.append(what)
-        mark = "[green]as expected[/]" if is_right else "[bold red]WRONG[/]"
-        return what, str(expected), str(actual), f"{mark} {note}".strip()
+        mark = "[green]ok[/]" if is_right else "[bold red]WRONG[/]"
+        return what, str(expected), str(actual), mark, note
 
 
 def run() -> int:
@@ -257,7 +257,7 @@ class _Demo:
 
     def _table(self, title: str | None = None) -> Table:
         table = Table(title=title, title_justify="left", title_style="bold")
-        for column in ("scan", "expected", "verdict", ""):
+        for column in ("scan", "expected", "verdict", "", "what the gate says"):
             table.add_column(column)
         return table
 
