@@ -150,7 +150,7 @@ class _Demo:
             ("yesterday's screenshot", corpus.code(holder, not_before=now - _DAY_S), Verdict.EXPIRED),
             ("signed by a forger", corpus.forged_code(holder, not_before=now), Verdict.BAD_SIGNATURE),
             (
-                "one byte of the code changed",
+                "one byte changed",
                 _altered(corpus.code(holder, not_before=now)),
                 Verdict.BAD_SIGNATURE,
             ),
@@ -180,7 +180,9 @@ class _Demo:
         old_card = self._current_code(index)
         self._admin.ReplaceCredential(issuer_pb2.ReplaceCredentialRequest(credential_index=index))
         answer = self._scan_until(old_card, _is(Verdict.REPLACED))
-        table.add_row(*self._checks.check("a printed card that was replaced", "REPLACED", _name(answer)))
+        table.add_row(
+            *self._checks.check("a replaced printed card", "REPLACED", _name(answer), _advice(answer))
+        )
         answer = self._gate.verify(self._current_code(index))
         table.add_row(*self._checks.check("the new card", "GREEN", _name(answer), f"name {answer.hint}"))
 
