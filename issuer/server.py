@@ -3,11 +3,12 @@
 from concurrent import futures
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 
 from issuer.errors import SettingsError
 from issuer.servicer import AdminServicer, IssuerServicer
 from issuer.v1 import issuer_pb2, issuer_pb2_grpc
+from verifier.health import HealthServicer
 
 # 1 000 holders with the longest of everything are 1.5 MB, 2 880 codes half a megabyte.
 MAX_MESSAGE_BYTES = 4 << 20
@@ -27,7 +28,7 @@ class GrpcServer:
 
     def __init__(self, *, issuer: IssuerServicer, admin: AdminServicer, listen: str, threads: int) -> None:
         """Bind `listen` (host:port, port 0 for any); raises SettingsError when it cannot be bound."""
-        self._health = health.HealthServicer()
+        self._health = HealthServicer(SERVICE_NAMES)
         self._server = grpc.server(
             futures.ThreadPoolExecutor(threads, thread_name_prefix="issuer"),
             options=_OPTIONS,
@@ -44,10 +45,9 @@ class GrpcServer:
     def start(self) -> None:
         """Begin to answer."""
         self._server.start()
-        for name in ("", *SERVICE_NAMES):
-            self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        self._health.set_serving(True)
 
     def drain(self, grace_s: float) -> None:
         """Say NOT_SERVING, take no new calls, give those under way `grace_s` seconds, and stop."""
-        self._health.enter_graceful_shutdown()
+        self._health.set_serving(False)
         self._server.stop(grace_s).wait()

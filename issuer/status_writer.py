@@ -72,7 +72,7 @@ class StatusWriter:
 
     def put_key_set(self, signed: bytes) -> None:
         """Put the key set where verifiers look for it, unless it is there."""
-        if self._redis.get(KEY_SET_KEY) != signed:
+        if self._held_key_set() != signed:
             self._redis.set(KEY_SET_KEY, signed)
 
     def rebuild(
@@ -99,9 +99,17 @@ class StatusWriter:
         """Close the connections."""
         self._redis.close()
 
+    def _held_key_set(self) -> bytes | None:
+        try:
+            held = self._redis.get(KEY_SET_KEY)
+        except ResponseError:  # of another type
+            return None
+        return held if isinstance(held, bytes) else None
+
     def _begin_rebuild(self, partition: int, epoch: str) -> None:
-        if self._redis.type(feed_key(partition)) not in (b"stream", b"none"):
-            self._redis.delete(feed_key(partition))
+        for key, kind in ((feed_key(partition), b"stream"), (epoch_key(partition), b"string")):
+            if self._redis.type(key) not in (kind, b"none"):
+                self._redis.delete(key)
         # The entry says nothing to verifiers; it fences off writes of an earlier attempt.
         self._transact(partition, ("DEL", epoch_key(partition)), _entry(partition, epoch))
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -12,9 +13,21 @@ from loadtest.embedded_redis import EmbeddedRedis
 
 @pytest.fixture(scope="session")
 def shared_redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Redis for the whole run: the one at GATELIGHT_REDIS_URL, or an embedded one."""
+    """A Redis for the whole run: the one at GATELIGHT_REDIS_URL, or an embedded one.
+
+    Each worker process has a database of its own there. One that holds anything is refused: the variable
+    is also that of a real issuer and verifier, and tests wipe what they find.
+    """
     if url := os.environ.get("GATELIGHT_REDIS_URL"):
-        yield url
+        worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+        url = urlsplit(url)._replace(path=f"/{1 + int(worker.removeprefix('gw'))}").geturl()
+        with redis.Redis.from_url(url) as client:
+            if client.dbsize():
+                pytest.exit(
+                    "the Redis at GATELIGHT_REDIS_URL is in use: give the tests an empty one", returncode=2
+                )
+            yield url
+            client.flushdb()
         return
     with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as server:
         yield server.url

@@ -10,7 +10,7 @@ from verifier.errors import NotReady
 from verifier.redis_connection import connect
 from verifier.wire.ed25519 import VerifyingKey
 from verifier.wire.errors import KeySetError
-from verifier.wire.key_set import KeySet, read_key_set
+from verifier.wire.key_set import MAX_SIGNED_KEY_SET_BYTES, KeySet, read_key_set
 from verifier.wire.status_store import KEY_SET_KEY
 
 # How often to look: a revoked key is refused everywhere within seconds.
@@ -29,21 +29,33 @@ class KeySets:
         """Trust what `root` signed, and nothing else."""
         self._root = root
         self._newest: KeySet | None = None
-        self._last_offer = b""
-        self._refusal: KeySetError | None = None  # of the last offer
+        self._taken: bytes | None = None
+        self._refused: bytes | None = None  # the last that was looked at, and why it was refused
+        self._refusal: str | None = None
 
     def offer(self, signed: bytes) -> bool:
         """Take a key set if it is newer than the one we have; tell whether it was taken.
 
-        Raises KeySetError for one that is wrong or older. The same bytes twice are looked at once.
+        Raises KeySetError for one that is wrong or older, each time. The same bytes are looked at once.
         """
-        is_new = signed != self._last_offer
-        if is_new:
-            self._last_offer = signed
-            self._refusal = self._take(signed)
+        if signed == self._taken:  # also when nonsense was offered in between
+            return False
+        if signed != self._refused:
+            self._refused, self._refusal = signed, self._take(signed)
         if self._refusal is not None:
-            raise self._refusal
-        return is_new
+            raise KeySetError(self._refusal)
+        return True
+
+    def _take(self, signed: bytes) -> str | None:
+        """Take a key set, or return why it is refused."""
+        try:
+            offered = read_key_set(signed, self._root)
+        except KeySetError as error:
+            return str(error)
+        if self._newest is not None and offered.version <= self._newest.version:
+            return f"expected a version above {self._newest.version}, got {offered.version}"
+        self._newest, self._taken = offered, signed
+        return None
 
     def in_force(self, now: int) -> KeySet:
         """Return the key set in force at `now`, Unix seconds; raises NotReady."""
@@ -54,16 +66,6 @@ class KeySets:
         if not key_set.issued_at - _CLOCK_SKEW_S <= now < key_set.expires_at:
             raise NotReady(f"key set {key_set.version} is not in force")
         return key_set
-
-    def _take(self, signed: bytes) -> KeySetError | None:
-        try:
-            offered = read_key_set(signed, self._root)
-        except KeySetError as error:
-            return error
-        if self._newest is not None and offered.version <= self._newest.version:
-            return KeySetError(f"expected a version above {self._newest.version}, got {offered.version}")
-        self._newest = offered
-        return None
 
 
 class KeySetFollower:
@@ -79,6 +81,7 @@ class KeySetFollower:
 
     def refresh(self) -> None:
         """Read Redis once; raises redis.RedisError or KeySetError, the key set being as it was."""
-        signed = self._redis.get(KEY_SET_KEY)
-        if isinstance(signed, bytes) and self._key_sets.offer(signed):
+        # A byte more than a key set may have: enough to see that it is none, whatever lies there.
+        signed = self._redis.getrange(KEY_SET_KEY, 0, MAX_SIGNED_KEY_SET_BYTES)
+        if isinstance(signed, bytes) and signed and self._key_sets.offer(signed):
             _log.info("key set taken")

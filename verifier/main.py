@@ -3,6 +3,7 @@
 import signal
 import threading
 import time
+from pathlib import Path
 
 import structlog
 
@@ -46,14 +47,23 @@ def serve(settings: VerifierSettings) -> None:
         loop.start()
     server.start()
     _log.info("verifier listens", listen=settings.listen, port=server.port)
-    if settings.port_file is not None:
-        write_atomically(settings.port_file, f"{server.port}\n".encode())
-    _tell_health_until(stopping, server, verifier)
-    _log.info("verifier drains", grace_s=settings.grace_s)
-    server.drain(settings.grace_s)
-    for loop in loops:
-        loop.stop()
+    try:
+        if settings.port_file is not None:
+            _write_port_file(settings.port_file, server.port)
+        _tell_health_until(stopping, server, verifier)
+    finally:
+        _log.info("verifier drains", grace_s=settings.grace_s)
+        server.drain(settings.grace_s)
+        for loop in loops:
+            loop.stop()
     _log.info("verifier stopped")
+
+
+def _write_port_file(path: Path, port: int) -> None:
+    try:
+        write_atomically(path, f"{port}\n".encode())
+    except OSError as error:
+        raise SettingsError(f"--port-file: {path} cannot be written: {error.strerror}") from None
 
 
 def _loops(settings: VerifierSettings, root: VerifyingKey, key_sets: KeySets, mirror: Mirror) -> list[Loop]:

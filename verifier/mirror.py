@@ -38,7 +38,9 @@ class HeapTable:
     def __init__(self, capacity: int = DEFAULT_CAPACITY) -> None:
         if sys.byteorder != "little":
             raise NotImplementedError("records are little-endian, and are read without being swapped")
-        self._bytes = memoryview(mmap.mmap(-1, capacity * RECORD_BYTES))
+        # Private, because reading an untouched page of shared memory would allocate it.
+        pages = mmap.mmap(-1, capacity * RECORD_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._bytes = memoryview(pages)
         self._records = self._bytes.cast("Q")
 
     def record(self, credential_index: int) -> int:
@@ -75,6 +77,13 @@ class PartitionMirror:
         self.table: StatusTable | None = None
         self.current_at_s = 0.0  # on the monotonic clock
 
+    def swap_in(self, table: StatusTable, current_at_s: float) -> None:
+        """Replace the table whole. A scan in between sees new records with the old age, never the reverse."""
+        if self.table is None:
+            self.current_at_s = current_at_s
+        self.table = table
+        self.current_at_s = current_at_s
+
 
 class Mirror:
     """All partitions together, as a scan sees them."""
@@ -91,12 +100,20 @@ class Mirror:
     def look_up(self, credential_index: int) -> tuple[int, float]:
         """Return a credential's record and the age of its status in seconds; raises NotReady."""
         partition = self.partitions[partition_of(shard_of(credential_index), len(self.partitions))]
-        if partition.table is None:
+        # Age before record: between the two the follower may bring newer records, which then are told older
+        # than they are. The other way round an old green would pass for a fresh one.
+        age_s = self._age_s(partition.current_at_s)
+        table = partition.table
+        if table is None:
             raise NotReady("the status mirror is not loaded yet")
-        return partition.table.record(credential_index), self._monotonic() - partition.current_at_s
+        return table.record(credential_index), age_s
 
     def status_age_s(self) -> float:
         """Return the age of the oldest partition's status in seconds; raises NotReady."""
         if not self.is_loaded:
             raise NotReady("the status mirror is not loaded yet")
-        return self._monotonic() - min(partition.current_at_s for partition in self.partitions)
+        return self._age_s(min(partition.current_at_s for partition in self.partitions))
+
+    def _age_s(self, current_at_s: float) -> float:
+        # The caller has read `current_at_s` before we look at the clock, so an age is never negative.
+        return self._monotonic() - current_at_s

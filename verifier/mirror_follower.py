@@ -6,7 +6,8 @@
 3. Follow the feed from the entry noted.
 Load again, and swap the new table in whole, when the epoch changes (the issuer rebuilt Redis) or the
 feed was trimmed beyond the last entry seen. Never when Redis vanishes, is empty, or answers nonsense:
-the mirror stays, and its age grows until proof comes that it is current.
+the mirror stays, and its age grows until proof comes that it is current. Nor does it go back in time: a
+Redis that was set back, also to before its last rebuild, is not loaded until the issuer has rebuilt it.
 """
 
 from collections.abc import Callable
@@ -18,6 +19,9 @@ from verifier.mirror import HeapTable, PartitionMirror, StatusTable
 from verifier.status_reader import Page, Position, StatusReader
 from verifier.wire.errors import StatusError
 from verifier.wire.status_store import decode_updates
+
+# Ages are known to the time that a reply takes. A load refused for less is made at the next heartbeat.
+_CLOCK_TOLERANCE_S = 1.0
 
 _log = structlog.get_logger("verifier.mirror")
 
@@ -52,21 +56,27 @@ class MirrorFollower:
 
     def _load(self) -> None:
         noted = self._reader.position()
-        if self._is_rolled_back(noted):
+        if self._is_set_back(noted):
             raise StatusUnavailable("Redis was set back to an earlier state: waiting for a rebuild")
         table = self._new_table()
         left_out = sum(table.load_shard(shard, content) for shard, content in self._reader.shards())
-        if self._reader.position().epoch != noted.epoch:
-            raise StatusUnavailable("Redis was rebuilt while it was being loaded")
-        self._mirror.current_at_s = self._monotonic() - noted.age_s
-        self._mirror.table = table
+        loaded = self._reader.position()
+        if loaded.epoch != noted.epoch or loaded.entry_id < noted.entry_id:
+            raise StatusUnavailable("Redis was rebuilt or set back while it was being loaded")
+        # As old as what was noted: the shards took their time, and are no newer for it.
+        self._mirror.swap_in(table, noted.current_at_s)
         self._followed = self._last_seen = noted
-        _log.info("mirror loaded", status_age_s=round(noted.age_s, 3))
+        _log.info("mirror loaded", status_age_s=round(self._monotonic() - noted.current_at_s, 3))
         _warn_of(left_out)
 
-    def _is_rolled_back(self, noted: Position) -> bool:
+    def _is_set_back(self, noted: Position) -> bool:
         seen = self._last_seen
-        return seen is not None and noted.epoch == seen.epoch and noted.entry_id < seen.entry_id
+        if seen is None:
+            return False
+        if noted.epoch == seen.epoch and noted.entry_id < seen.entry_id:
+            return True
+        # Epochs have no order, so a snapshot from before a rebuild shows by its age alone.
+        return noted.current_at_s < self._mirror.current_at_s - _CLOCK_TOLERANCE_S
 
     def _apply(self, page: Page, followed: Position) -> None:
         if page.epoch != followed.epoch or not page.is_continuous:
@@ -83,8 +93,11 @@ class MirrorFollower:
             # Somebody else wrote into the feed, or a part of it is lost: only a new load is sure.
             self._followed = None
             raise
-        self._mirror.current_at_s = self._monotonic() - page.age_s
-        self._followed = self._last_seen = Position(followed.epoch, page.entries[-1].entry_id, page.age_s)
+        if page.current_at_s is not None:
+            self._mirror.current_at_s = page.current_at_s
+        self._followed = self._last_seen = Position(
+            followed.epoch, page.entries[-1].entry_id, self._mirror.current_at_s
+        )
 
 
 def _warn_of(left_out: int) -> None:

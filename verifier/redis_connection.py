@@ -17,11 +17,17 @@ def connect(url: str, *, reply_timeout_s: float, client_name: str) -> redis.Redi
 
     Raises ValueError for a URL that is not one of Redis.
     """
-    return redis.Redis.from_url(
-        url,
-        client_name=client_name,
-        protocol=2,  # one form of reply from every server since 6.2
-        retry=Retry(NoBackoff(), 0),
-        socket_connect_timeout=CONNECT_TIMEOUT_S,
-        socket_timeout=reply_timeout_s,
-    )
+    try:
+        return redis.Redis.from_url(
+            url,
+            client_name=client_name,
+            protocol=2,  # one form of reply from every server since 6.2
+            retry=Retry(NoBackoff(), 0),
+            socket_connect_timeout=CONNECT_TIMEOUT_S,
+            socket_timeout=reply_timeout_s,
+        )
+    except ValueError:
+        # The library's own text quotes the URL, and a piece of the password with it.
+        raise ValueError(
+            "expected a URL such as redis://host:6379/0, special characters of a password percent-encoded"
+        ) from None

@@ -10,9 +10,10 @@ from concurrent import futures
 from dataclasses import dataclass
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 
 from verifier.errors import SettingsError
+from verifier.health import HealthServicer
 from verifier.service import Verifier
 from verifier.servicer import VerifierServicer
 from verifier.v1 import verifier_pb2, verifier_pb2_grpc
@@ -56,19 +57,21 @@ class GrpcServer:
     def __init__(self, verifier: Verifier, *, listen: str, limits: Limits) -> None:
         """Bind `listen` (host:port, port 0 for any); raises SettingsError when it cannot be bound."""
         self._unary_pool = _Pool(limits.threads, thread_name_prefix="unary")
-        self._stream_pool = _Pool(limits.max_streams, thread_name_prefix="stream")
-        self._health = health.HealthServicer()
+        # One thread more than there may be lanes: it refuses the others.
+        self._stream_pool = _Pool(limits.max_streams + 1, thread_name_prefix="stream")
+        self._health = HealthServicer([SERVICE_NAME])
         self._server = build_server(self._unary_pool, limits)
-        servicer = VerifierServicer(
-            verifier, is_overloaded=lambda: self._unary_pool.backlog() > limits.max_backlog
+        self._servicer = servicer = VerifierServicer(
+            verifier,
+            is_overloaded=lambda: self._unary_pool.backlog() > limits.max_backlog,
+            max_streams=limits.max_streams,
         )
-        # A stream holds its thread all day; on a pool of their own, lanes cannot starve handhelds.
+        # A stream holds its thread all day: bounded, on a pool of their own, lanes starve no handheld.
         stream_verify = functools.partial(servicer.StreamVerify)
         stream_verify.experimental_thread_pool = self._stream_pool  # type: ignore[attr-defined]
         servicer.StreamVerify = stream_verify  # type: ignore[method-assign]
         verifier_pb2_grpc.add_VerifierServiceServicer_to_server(servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self.set_serving(False)
         try:
             self.port = self._server.add_insecure_port(listen)
         except RuntimeError:
@@ -80,14 +83,11 @@ class GrpcServer:
 
     def set_serving(self, is_serving: bool) -> None:
         """Tell the health service, for this service and for the server as a whole."""
-        response = health_pb2.HealthCheckResponse
-        status = response.SERVING if is_serving else response.NOT_SERVING
-        self._health.set("", status)
-        self._health.set(SERVICE_NAME, status)
+        self._health.set_serving(is_serving)
 
     def drain(self, grace_s: float) -> None:
         """Say NOT_SERVING, take no new calls, give those under way `grace_s` seconds, and stop."""
-        self._health.enter_graceful_shutdown()
+        self._health.set_serving(False)
         self._server.stop(grace_s).wait()
         self._unary_pool.shutdown(wait=False, cancel_futures=True)
         self._stream_pool.shutdown(wait=False, cancel_futures=True)

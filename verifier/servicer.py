@@ -2,10 +2,12 @@
 failures to answer become status codes. Nothing below it knows what serves it.
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 import grpc
+import structlog
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
@@ -21,14 +23,22 @@ RETRY_DELAY_MS = 250
 
 _Context = grpc.ServicerContext
 
+_log = structlog.get_logger("verifier")
+
 
 class VerifierServicer(pb_grpc.VerifierServiceServicer):
     """The verifier.v1 service on a Verifier."""
 
-    def __init__(self, verifier: Verifier, *, is_overloaded: Callable[[], bool] = lambda: False) -> None:
-        """`is_overloaded` is asked once a call; while it says so, calls are refused with a retry delay."""
+    def __init__(
+        self, verifier: Verifier, *, is_overloaded: Callable[[], bool] = lambda: False, max_streams: int = 256
+    ) -> None:
+        """`is_overloaded` is asked once a call; while it says so, calls are refused with a retry delay.
+
+        So are streams while `max_streams` of them are open.
+        """
         self._verifier = verifier
         self._is_overloaded = is_overloaded
+        self._streams = threading.BoundedSemaphore(max_streams)
 
     def VerifyCode(  # noqa: N802
         self, request: pb.VerifyCodeRequest, context: _Context
@@ -56,13 +66,17 @@ class VerifierServicer(pb_grpc.VerifierServiceServicer):
     ) -> Iterator[pb.StreamVerifyResponse]:
         """Answer scans as they come."""
         self._admit(context)
-        for request in request_iterator:
-            yield pb.StreamVerifyResponse(verdict=self._verdict(request.scan, "scan.", context))
+        if not self._streams.acquire(blocking=False):
+            _abort_overloaded(context)
+        try:
+            for request in request_iterator:
+                yield pb.StreamVerifyResponse(verdict=self._verdict(request.scan, "scan.", context))
+        finally:
+            self._streams.release()
 
     def _admit(self, context: _Context) -> None:
         if self._is_overloaded():
-            context.set_trailing_metadata(_RETRY_ADVICE)
-            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, _OVERLOADED)
+            _abort_overloaded(context)
         if not context.is_active():
             _abort_late(context)
 
@@ -75,6 +89,9 @@ class VerifierServicer(pb_grpc.VerifierServiceServicer):
             return _response(scan.scan_id, self._verifier.verify(scan.qr_text))
         except NotReady as error:
             context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+        except Exception as error:  # noqa: BLE001 - gRPC would send and log the text of what we did not foresee
+            _log.error("scan failed", error=type(error).__name__, where=_where(error))
+            context.abort(grpc.StatusCode.INTERNAL, "the verifier failed; its log says where")
 
 
 def _response(scan_id: str, answer: Answer) -> pb.VerifyCodeResponse:
@@ -100,8 +117,20 @@ def _abort_invalid(context: _Context, message: str) -> NoReturn:
     context.abort(grpc.StatusCode.INVALID_ARGUMENT, message)
 
 
+def _abort_overloaded(context: _Context) -> NoReturn:
+    context.set_trailing_metadata(_RETRY_ADVICE)
+    context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, _OVERLOADED)
+
+
 def _abort_late(context: _Context) -> NoReturn:
     context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the work was done")
+
+
+def _where(error: Exception) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "" if trace is None else f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
 
 
 def _retry_advice() -> tuple[tuple[str, str | bytes], ...]:

@@ -4,7 +4,8 @@ Every method raises redis.RedisError when Redis does not answer in time or answe
 StatusUnavailable when it answers with something that is not status.
 """
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +49,7 @@ class Position:
 
     epoch: bytes
     entry_id: EntryId  # of the newest entry
-    age_s: float  # of that entry, by the clock of Redis alone
+    current_at_s: float  # when that entry was written, on our monotonic clock, or a moment before
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Page:
     entries: Sequence[FeedEntry]
     epoch: bytes | None  # the epoch after reading
     is_continuous: bool  # nothing can be missing between the entry asked from and these
-    age_s: float  # of the last entry, by the clock of Redis alone; 0 without entries
+    current_at_s: float | None  # as in Position, for the last entry of the epoch; None without one
 
 
 class StatusReader:
@@ -81,6 +82,7 @@ class StatusReader:
         partition: int,
         partitions: int,
         block_ms: int = BLOCK_MS,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Read what the issuer with that root wrote, and nobody else.
 
@@ -93,9 +95,11 @@ class StatusReader:
         self._root_key_id = root_key_id
         self._partition = partition
         self._partitions = partitions
+        self._monotonic = monotonic
 
     def position(self) -> Position:
         """Return where the feed stands now."""
+        asked_at_s = self._monotonic()
         with self._redis.pipeline() as pipeline:
             pipeline.get(epoch_key(self._partition))
             pipeline.xrevrange(feed_key(self._partition), count=1)
@@ -105,8 +109,10 @@ class StatusReader:
             raise StatusUnavailable("Redis holds no status yet: the issuer has not written it")
         if owner_of(epoch) != self._root_key_id:
             raise StatusUnavailable("the status in Redis is of another issuer than the one of --root-key")
-        entry_id = _entry_id(newest[0][0])
-        return Position(epoch, entry_id, _age_s(entry_id, redis_time))
+        entry = _entry(*newest[0])
+        if entry.epoch != epoch:
+            raise StatusUnavailable("the newest entry of the feed is of another epoch")
+        return Position(epoch, entry.entry_id, asked_at_s - _age_s(entry.entry_id, redis_time))
 
     def shards(self) -> Iterator[tuple[int, bytes]]:
         """Return number and bytes of each shard, in order; a shard may end early, the rest being zeros."""
@@ -115,10 +121,11 @@ class StatusReader:
             numbers = range(shard, shard + _SHARDS_PER_READ * self._partitions, self._partitions)
             with self._redis.pipeline(transaction=False) as pipeline:
                 for number in numbers:
-                    pipeline.get(status_key(number, self._partitions))
+                    # A byte more than a shard may have: enough to see that it is none, whatever lies there.
+                    pipeline.getrange(status_key(number, self._partitions), 0, SHARD_BYTES)
                 found = pipeline.execute()
             for number, content in zip(numbers, found, strict=True):
-                if content is None:
+                if not content:
                     continue
                 if len(content) > SHARD_BYTES or len(content) % RECORD_BYTES:
                     raise StatusUnavailable(f"shard {number} has {len(content)} bytes")
@@ -133,14 +140,17 @@ class StatusReader:
         reply: Any = self._redis.xread({key: str(after)}, count=_ENTRIES_PER_PAGE, block=self._block_ms)
         # Asked for after the reading: Redis trims from the oldest end, so while `after` itself is still
         # there, nothing behind it was trimmed before we read.
+        asked_at_s = self._monotonic()
         with self._redis.pipeline() as pipeline:
             pipeline.xrange(key, str(after), str(after), count=1)
             pipeline.get(epoch_key(self._partition))
             pipeline.time()
             anchor, epoch, redis_time = pipeline.execute()
         entries = [_entry(entry_id, fields) for _, entries in reply for entry_id, fields in entries]
-        age_s = _age_s(entries[-1].entry_id, redis_time) if entries else 0.0
-        return Page(entries, epoch, bool(anchor), age_s)
+        # What somebody else wrote into the feed is no proof that our issuer lives.
+        ours = [entry.entry_id for entry in entries if entry.epoch == epoch]
+        current_at_s = asked_at_s - _age_s(ours[-1], redis_time) if ours else None
+        return Page(entries, epoch, bool(anchor), current_at_s)
 
     def close(self) -> None:
         """Close the connections."""

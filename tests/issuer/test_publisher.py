@@ -379,8 +379,22 @@ def get_nonsense(client: redis.Redis) -> None:
     client.rpush(status_key(0, 1), "nonsense")
 
 
+def get_types_that_are_wrong(client: redis.Redis) -> None:
+    client.delete(epoch_key(0), KEY_SET_KEY)
+    client.rpush(epoch_key(0), "nonsense")
+    client.rpush(KEY_SET_KEY, "nonsense")
+
+
 @pytest.mark.parametrize(
-    "damage", [lose_everything, lose_the_epoch, get_another_epoch, lose_the_feed, get_nonsense]
+    "damage",
+    [
+        lose_everything,
+        lose_the_epoch,
+        get_another_epoch,
+        lose_the_feed,
+        get_nonsense,
+        get_types_that_are_wrong,
+    ],
 )
 def test_a_damaged_redis_is_rebuilt_under_a_new_epoch_at_the_next_heartbeat(
     publishing: Publishing, damage: Callable[[redis.Redis], None]

@@ -78,6 +78,14 @@ def test_a_setting_that_cannot_be_used_is_named_and_ends_with_2(
     assert "Traceback" not in result.output
 
 
+def test_a_redis_url_that_cannot_be_read_is_not_repeated(root_key: Path) -> None:
+    options = ["--root-key", str(root_key), "--redis-url", "redis://:CANARY#x@127.0.0.1/0"]
+    result = CliRunner().invoke(main, ["serve", *options])
+    assert result.exit_code == 2
+    assert "redis-url" in result.output
+    assert "CANARY" not in result.output
+
+
 def test_a_misspelt_variable_is_named_with_the_nearest_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATELIGHT_VERIFIER_TREADS", "4")
     result = CliRunner().invoke(main, ["serve"])
@@ -102,6 +110,17 @@ def test_a_verifier_without_redis_answers_unavailable_and_stops_on_sigterm(
     assert "verifier stopped" in server.log.read_text()
 
 
+def test_a_port_file_that_cannot_be_written_ends_it_with_2(tmp_path: Path, root_key: Path) -> None:
+    command = [sys.executable, "-m", "verifier", "serve", "--root-key", str(root_key)]
+    command += ["--redis-url", "redis://127.0.0.1:1/0", "--listen", "127.0.0.1:0"]
+    refused = subprocess.run(
+        [*command, "--port-file", "/nowhere/port"], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert refused.returncode == 2
+    assert "/nowhere/port cannot be written" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
 def test_settings_come_from_the_environment_too(tmp_path: Path, root_key: Path, redis_url: str) -> None:
     environment = {
         "GATELIGHT_VERIFIER_ROOT_KEY": str(root_key),
@@ -115,7 +134,8 @@ def test_settings_come_from_the_environment_too(tmp_path: Path, root_key: Path, 
 
 
 def test_ctrl_c_stops_a_verifier_in_good_order(tmp_path: Path, root_key: Path) -> None:
-    server, port_file = start(tmp_path, "--root-key", str(root_key), "--listen", "127.0.0.1:0")
+    nowhere = ("--redis-url", "redis://127.0.0.1:1/0")  # not the one that a developer may have running
+    server, port_file = start(tmp_path, "--root-key", str(root_key), *nowhere, "--listen", "127.0.0.1:0")
     with server:
         server.wait_for_file(port_file)
         server.send(signal.SIGINT)

@@ -39,6 +39,14 @@ def test_the_same_key_set_again_is_passed_over(key_sets: KeySets, signer: Signer
     assert not key_sets.offer(signer.key_set(issued_at=NOW))
 
 
+def test_the_key_set_in_force_is_no_trouble_after_nonsense(key_sets: KeySets, signer: Signer) -> None:
+    signed = signer.key_set(issued_at=NOW, version=7)
+    key_sets.offer(signed)
+    with pytest.raises(KeySetError):
+        key_sets.offer(b"nonsense")
+    assert not key_sets.offer(signed)
+
+
 @pytest.mark.parametrize("version", [6, 7])
 def test_a_version_that_is_not_higher_is_refused(key_sets: KeySets, signer: Signer, version: int) -> None:
     key_sets.offer(signer.key_set(issued_at=NOW, version=7))
@@ -86,7 +94,7 @@ def test_a_new_key_set_in_redis_is_taken(
     assert key_sets.in_force(NOW).version == 1
 
 
-@pytest.mark.parametrize("nonsense", [b"", b"\xd2", b"nonsense", bytes(5_000)])
+@pytest.mark.parametrize("nonsense", [b"\xd2", b"nonsense", bytes(5_000)])
 def test_nonsense_in_redis_leaves_the_key_set(
     redis_url: str, key_sets: KeySets, signer: Signer, follower: KeySetFollower, nonsense: bytes
 ) -> None:
@@ -108,3 +116,12 @@ def test_a_redis_without_a_key_set_or_with_one_of_another_type_leaves_it(
     with pytest.raises(redis.ResponseError):
         follower.refresh()
     assert key_sets.in_force(NOW).version == 1
+
+
+def test_a_key_set_that_is_refused_is_refused_each_time(key_sets: KeySets, signer: Signer) -> None:
+    key_sets.offer(signer.key_set(issued_at=NOW, version=7))
+    older = signer.key_set(issued_at=NOW, version=6)
+    for _ in range(2):
+        with pytest.raises(KeySetError, match="above 7"):
+            key_sets.offer(older)
+    assert key_sets.offer(signer.key_set(issued_at=NOW, version=8))

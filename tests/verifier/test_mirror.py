@@ -1,5 +1,7 @@
 """The mirror in memory."""
 
+from collections.abc import Callable
+
 import pytest
 
 from verifier.errors import NotReady
@@ -54,3 +56,43 @@ def test_each_partition_holds_its_shards_and_its_own_age() -> None:
     assert mirror.look_up(2 * RECORDS_PER_SHARD) == (5, 10.0)
     assert mirror.look_up(3 * RECORDS_PER_SHARD) == (6, 9.0)
     assert mirror.status_age_s() == 10.0
+
+
+class Overtaken(HeapTable):
+    """A table during whose reading the follower's thread has its turn."""
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__(capacity)
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    def record(self, credential_index: int) -> int:
+        found = super().record(credential_index)
+        self.meanwhile()
+        return found
+
+
+def test_an_old_record_never_has_the_age_of_the_new_mirror() -> None:
+    mirror = Mirror(partitions=1, monotonic=lambda: 10_000.0)
+    (partition,) = mirror.partitions
+    old, new = Overtaken(4), HeapTable(4)
+    old.apply([(1, 11)])
+    new.apply([(1, 13)])
+    partition.swap_in(old, 2_800.0)
+    old.meanwhile = lambda: partition.swap_in(new, 10_000.0)
+    assert mirror.look_up(1) == (11, 7_200.0)
+    assert mirror.look_up(1) == (13, 0.0)
+
+
+def test_an_age_is_never_negative() -> None:
+    mirror = Mirror(partitions=1, monotonic=lambda: 0.0)
+    (partition,) = mirror.partitions
+    partition.swap_in(HeapTable(4), 99.0)
+
+    def read_clock_then_lose_the_processor() -> float:
+        partition.current_at_s = 100.004
+        return 100.0
+
+    mirror._monotonic = read_clock_then_lose_the_processor
+    assert mirror.look_up(1)[1] == 1.0
+    partition.current_at_s = 99.0
+    assert mirror.status_age_s() == 1.0

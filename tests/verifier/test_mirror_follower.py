@@ -1,7 +1,7 @@
 """The mirror follows a real Redis, and outlives it."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import redis
@@ -21,9 +21,20 @@ from verifier.wire.status_store import RECORDS_PER_SHARD, epoch_key, feed_key, n
 CAPACITY = 4 * RECORDS_PER_SHARD
 
 
-def new_reader(redis_url: str, *, partition: int = 0, partitions: int = 1) -> StatusReader:
+def new_reader(
+    redis_url: str,
+    *,
+    partition: int = 0,
+    partitions: int = 1,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> StatusReader:
     return StatusReader(
-        redis_url, root_key_id=ROOT_KEY_ID, partition=partition, partitions=partitions, block_ms=100
+        redis_url,
+        root_key_id=ROOT_KEY_ID,
+        partition=partition,
+        partitions=partitions,
+        block_ms=100,
+        monotonic=monotonic,
     )
 
 
@@ -45,7 +56,7 @@ class Followed:
         self.client = redis.Redis.from_url(redis_url)
         self.status = StatusInRedis(self.client)
         self.mirror = Mirror(partitions=1, monotonic=self.clock)
-        self.reader = new_reader(redis_url)
+        self.reader = new_reader(redis_url, monotonic=self.clock)
         self.follower = MirrorFollower(
             reader=self.reader,
             mirror=self.mirror.partitions[0],
@@ -252,6 +263,76 @@ def test_a_mirror_too_small_leaves_the_rest_without_status(followed: Followed) -
     followed.follower.step()
     assert followed.record(1) == 11
     assert followed.record(CAPACITY) == 0
+
+
+def test_the_age_of_a_mirror_counts_from_before_its_shards_were_read(followed: Followed) -> None:
+    followed.status.rebuild(b"e1", {1: 11})
+    read_shards = followed.reader.shards
+
+    def slow_shards() -> Iterator[tuple[int, bytes]]:
+        yield from read_shards()
+        followed.clock.now += 120
+
+    followed.reader.shards = slow_shards  # type: ignore[method-assign]
+    followed.follower.step()
+    assert followed.mirror.status_age_s() >= 120
+
+
+def _dump(followed: Followed) -> dict[str, bytes]:
+    return {key: followed.client.dump(key) or b"" for key in (epoch_key(0), feed_key(0), status_key(0, 1))}
+
+
+def _set_back(followed: Followed, earlier: dict[str, bytes]) -> None:
+    for key, content in earlier.items():
+        followed.client.restore(key, 0, content, replace=True)
+
+
+def test_a_redis_set_back_to_before_its_last_rebuild_is_not_believed(followed: Followed) -> None:
+    seconds, _ = followed.client.time()
+    followed.status.epoch = new_epoch(ROOT_KEY_ID, b"e1").encode()
+    followed.client.set(epoch_key(0), followed.status.epoch)
+    followed.status.set_record(1, 11)
+    followed.status.heartbeat(entry_id=f"{(seconds - 60) * 1000}-0")
+    earlier = _dump(followed)
+    followed.status.rebuild(b"e2", {1: 13})
+    followed.follower.step()
+    _set_back(followed, earlier)
+    followed.follower.step()  # notices another epoch
+    with pytest.raises(StatusUnavailable, match="set back"):
+        followed.follower.step()
+    assert followed.record(1) == 13
+    followed.status.rebuild(b"e3", {1: 14})
+    followed.follower.step()
+    assert followed.record(1) == 14
+
+
+def test_a_redis_set_back_while_it_is_loaded_is_not_believed(followed: Followed) -> None:
+    followed.status.rebuild(b"e1", {1: 11})
+    earlier = _dump(followed)
+    followed.status.change(1, 13)
+    followed.follower.step()
+    followed.client.xtrim(feed_key(0), maxlen=0)
+    followed.status.heartbeat()
+    followed.follower.step()  # notices that its place in the feed is gone
+    read_shards = followed.reader.shards
+
+    def shards_of_a_restarted_redis() -> Iterator[tuple[int, bytes]]:
+        _set_back(followed, earlier)
+        yield from read_shards()
+
+    followed.reader.shards = shards_of_a_restarted_redis  # type: ignore[method-assign]
+    with pytest.raises(StatusUnavailable, match="set back while it was being loaded"):
+        followed.follower.step()
+    assert followed.record(1) == 13
+
+
+def test_an_entry_of_a_foreign_epoch_makes_nothing_young(followed: Followed) -> None:
+    followed.status.rebuild(b"e1", {1: 11})
+    followed.follower.step()
+    followed.clock.now += 60
+    followed.client.xadd(feed_key(0), {"e": b"stranger"})
+    followed.follower.step()
+    assert followed.mirror.status_age_s() >= 60
 
 
 class Live:

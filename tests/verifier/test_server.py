@@ -262,6 +262,37 @@ def test_lanes_do_not_take_the_threads_of_handhelds(start: Callable[..., Gate]) 
         lane.cancel()
 
 
+def test_more_lanes_than_there_may_be_are_refused_and_take_no_place_of_handhelds(
+    start: Callable[..., Gate],
+) -> None:
+    gate = start(limits=Limits(threads=1, max_backlog=1, max_streams=2))
+    outgoing: queue.Queue[pb.StreamVerifyRequest] = queue.Queue()
+    options = [("grpc.enable_retries", 0)]
+    with grpc.insecure_channel(f"127.0.0.1:{gate.server.port}", options=options) as channel:
+        stub = pb_grpc.VerifierServiceStub(channel)
+        lanes = [stub.StreamVerify(iter(outgoing.get, None)) for _ in range(12)]
+        eventually(lambda: sum(not lane.is_active() for lane in lanes) == 10)
+        refused = [lane for lane in lanes if not lane.is_active()]
+        assert {lane.code() for lane in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert "grpc-retry-pushback-ms" in dict(refused[0].trailing_metadata())
+        assert stub.VerifyCode(gate.scan(), timeout=TIMEOUT_S).verdict == pb.VERDICT_GREEN
+        for lane in lanes:
+            lane.cancel()
+        eventually(lambda: gate.server._servicer._streams._value == 2)
+
+
+def test_what_was_not_foreseen_is_internal_and_tells_nothing(start: Callable[..., Gate]) -> None:
+    gate = start()
+
+    def fail(qr_text: bytes) -> Answer:
+        raise ValueError(qr_text)
+
+    gate.verifier.verify = fail  # type: ignore[method-assign]
+    code, details = code_of(lambda: gate.stub.VerifyCode(gate.scan(), timeout=TIMEOUT_S))
+    assert code is grpc.StatusCode.INTERNAL
+    assert "GL1" not in details
+
+
 def test_calls_under_way_are_finished_while_draining(start: Callable[..., Gate]) -> None:
     gate = start()
     gate.verifier.held = held = threading.Event()
@@ -269,6 +300,8 @@ def test_calls_under_way_are_finished_while_draining(start: Callable[..., Gate])
     assert gate.verifier.begun.wait(TIMEOUT_S)
     drain = threading.Thread(target=gate.server.drain, args=(TIMEOUT_S,))
     drain.start()
+    drained = grpc.StatusCode.UNAVAILABLE
+    eventually(lambda: code_of(lambda: gate.stub.VerifyCode(gate.scan(), timeout=0.2))[0] is drained)
     held.set()
     assert under_way.result().verdict == pb.VERDICT_GREEN
     drain.join(TIMEOUT_S)

@@ -1,6 +1,7 @@
 """The terminal gate's loop: read a line, ask the verifier, show the verdict, be ready again."""
 
 import time
+from collections import deque
 from collections.abc import Callable
 
 from verifier.client import Answer, VerifierClientError, new_scan_id
@@ -10,8 +11,8 @@ from verifier.gate.lines import EndOfInput, LineReader
 from verifier.gate.signals import CaughtSignals
 from verifier.gate.tally import Tally
 
-# When an answer took longer than this, whoever was scanned meanwhile may have walked on, and a green
-# would open for somebody else. Such scans are answered without being asked about.
+# Whoever waited longer than this behind others may have walked on, and a green would open for somebody
+# else. Such scans are answered without being asked about.
 STALE_AFTER_S = 1.0
 
 
@@ -33,29 +34,43 @@ def run_gate(
     tally = Tally()
     display.ready(tally)
     ready_at: float | None = None  # when the verdict has been shown for long enough; None: it is ready
+    scanned: deque[tuple[bytes, float]] = deque()  # and since when each is known to wait
     while not signals.stopped:
-        try:
-            line = lines.read(None if ready_at is None else max(0.0, ready_at - monotonic()))
-        except EndOfInput:
-            break
-        if line is None:
-            signals.clear()
-            if ready_at is not None and monotonic() >= ready_at:
-                ready_at = None
-                display.ready(tally)
-            else:
-                display.redraw()
-            continue
-        display.asking()
+        if not scanned:
+            try:
+                line = lines.read(None if ready_at is None else max(0.0, ready_at - monotonic()))
+            except EndOfInput:
+                break
+            if line is None:
+                signals.clear()
+                if ready_at is not None and monotonic() >= ready_at:
+                    ready_at = None
+                    display.ready(tally)
+                else:
+                    display.redraw()
+                continue
+            scanned.append((line, monotonic()))
+            _take_waiting(lines, scanned, monotonic())
+        line, waits_since = scanned.popleft()
         asked_at = monotonic()
-        outcomes = [_outcome(ask, line)]
-        if lines.is_live and monotonic() - asked_at > STALE_AFTER_S:
-            outcomes += (stale(new_scan_id()) for _ in lines.waiting())
-        for outcome in outcomes:
-            tally.count(outcome)
-            display.show(outcome, tally)
+        outcome: Answer | Unanswered
+        if lines.is_live and asked_at - waits_since > STALE_AFTER_S:
+            outcome = stale(new_scan_id())
+        else:
+            display.asking()
+            outcome = _outcome(ask, line)
+            # What came meanwhile came at some moment since: after a long answer, count from its beginning.
+            is_slow = monotonic() - asked_at > STALE_AFTER_S
+            _take_waiting(lines, scanned, asked_at if is_slow else monotonic())
+        tally.count(outcome)
+        display.show(outcome, tally)
         ready_at = monotonic() + hold_s
     return tally
+
+
+def _take_waiting(lines: LineReader, scanned: deque[tuple[bytes, float]], since: float) -> None:
+    if lines.is_live:  # a program may send faster than we ask, and has nobody who walks on
+        scanned.extend((line, since) for line in lines.waiting())
 
 
 def _outcome(ask: Callable[[bytes, str], Answer], line: bytes) -> Answer | Unanswered:

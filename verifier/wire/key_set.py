@@ -7,8 +7,9 @@ COSE_Sign1 (RFC 9052) over a deterministic CBOR map of CWT claims (RFC 8392) and
     COSE_Key   {1: 1 (OKP), 2: key_id, 3: -8 (EdDSA), -1: 6 (Ed25519), -2: x}
 
 The type (RFC 9596) is under the signature, so that nothing else that a root may sign can pass for a
-key set. A verifier pins the root's public key and refuses a lower version: who can write to Redis can
-neither mint codes nor bring back a key that was taken away.
+key set. A verifier pins the root's public key and refuses a version lower than one it has seen since it
+was started: who can write to Redis cannot mint codes, nor bring back a key that was taken away to a
+verifier that knows. (One that starts anew takes any version that has not expired.)
 """
 
 from collections.abc import Mapping, Sequence

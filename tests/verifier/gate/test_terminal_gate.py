@@ -185,6 +185,16 @@ def test_what_was_scanned_while_an_answer_was_quick_is_asked_about(live_bench: B
     assert live_bench.run() == Tally(green=1, refused=1)
 
 
+def test_waiting_behind_many_quick_answers_is_waiting_too(live_bench: Bench) -> None:
+    def ask(_qr_text: bytes) -> None:
+        live_bench.now_s += 0.6
+
+    live_bench.ask = ask
+    live_bench.type(b"GREEN\n" * 6)
+    live_bench.end_input()
+    assert live_bench.run() == Tally(green=2, no_answer=4)
+
+
 def test_what_a_program_sends_is_asked_about_however_long_it_took(bench: Bench) -> None:
     def ask(_qr_text: bytes) -> None:
         bench.now_s += 60

@@ -1,0 +1,82 @@
+"""The standard health service (grpc.health.v1), for services that are healthy together or not at all.
+
+Not grpcio's own: that one holds its lock while it sends to those who watch, so a single peer that opens no
+flow-control window stops every probe, the thread that tells the health, and the drain at the end. It also
+takes any number of watchers.
+"""
+
+import threading
+from collections.abc import Collection, Iterator
+from concurrent import futures
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+_MAX_WATCHERS = 16
+_Response = health_pb2.HealthCheckResponse
+
+
+class HealthServicer(health_pb2_grpc.HealthServicer):
+    """Tells one status for the server and all its services; NOT_SERVING at first."""
+
+    def __init__(self, services: Collection[str]) -> None:
+        self._services = frozenset(services) | {""}
+        self._changed = threading.Condition()
+        self._is_serving = False
+        self._watchers = threading.BoundedSemaphore(_MAX_WATCHERS)
+        # One thread more than may watch: it refuses the others.
+        pool = futures.ThreadPoolExecutor(_MAX_WATCHERS + 1, thread_name_prefix="health")
+        self.Watch = _OnPool(self._watch, pool)  # type: ignore[method-assign]
+
+    def set_serving(self, is_serving: bool) -> None:
+        """Change the status."""
+        with self._changed:
+            self._is_serving = is_serving
+            self._changed.notify_all()
+
+    def Check(  # noqa: N802
+        self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext
+    ) -> health_pb2.HealthCheckResponse:
+        """Return the status now."""
+        if request.service not in self._services:
+            context.abort(grpc.StatusCode.NOT_FOUND, "there is no such service here")
+        return self._now()
+
+    def _watch(
+        self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext
+    ) -> Iterator[health_pb2.HealthCheckResponse]:
+        if not self._watchers.acquire(blocking=False):
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many watch already: use Check")
+        try:
+            is_here = request.service in self._services
+            if not is_here:
+                yield _Response(status=_Response.SERVICE_UNKNOWN)
+            context.add_callback(self._wake)
+            told: bool | None = None
+            while context.is_active():
+                with self._changed:
+                    while context.is_active() and (not is_here or self._is_serving is told):
+                        self._changed.wait()
+                    told = self._is_serving
+                if context.is_active():
+                    yield self._now()
+        finally:
+            self._watchers.release()
+
+    def _now(self) -> health_pb2.HealthCheckResponse:
+        return _Response(status=_Response.SERVING if self._is_serving else _Response.NOT_SERVING)
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+
+class _OnPool:
+    """A method of a servicer that grpcio runs on a pool of its own."""
+
+    def __init__(self, method: object, pool: futures.ThreadPoolExecutor) -> None:
+        self._method = method
+        self.experimental_thread_pool = pool
+
+    def __call__(self, request: object, context: grpc.ServicerContext) -> object:
+        return self._method(request, context)  # type: ignore[operator]
