@@ -1,5 +1,7 @@
 """What a measurement is: samples of one quantity, and ratios between two of the same run."""
 
+import contextlib
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -54,13 +56,19 @@ def cpu_us(call: Callable[[], object]) -> float:
 
 @contextmanager
 def on_core(process: psutil.Process, core: int) -> Iterator[None]:
-    """Keep a process on one core, where the system knows how."""
-    if not hasattr(process, "cpu_affinity"):
+    """Keep all threads of a process on one core, where the system knows how; new ones inherit it."""
+    if not hasattr(os, "sched_setaffinity"):
         yield
         return
-    before = process.cpu_affinity()
-    process.cpu_affinity([core])
+    before = os.sched_getaffinity(process.pid)
+    _set_affinity(process, {core})
     try:
         yield
     finally:
-        process.cpu_affinity(before)
+        _set_affinity(process, before)
+
+
+def _set_affinity(process: psutil.Process, cores: set[int]) -> None:
+    for thread in process.threads():
+        with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+            os.sched_setaffinity(thread.id, cores)
