@@ -86,14 +86,13 @@ class StatusWriter:
         3. Give the new epoch: verifiers load again.
         """
         epoch = new_epoch(self._root_key_id, secrets.token_bytes(16))
-        for partition in range(self.partitions):
-            self._begin_rebuild(partition, epoch)
+        begun = [self._begin_rebuild(partition, epoch) for partition in range(self.partitions)]
         kept = {key(partition) for partition in range(self.partitions) for key in (epoch_key, feed_key)}
         for shard, content in _shards(records):
-            kept.add(self._write_shard(shard, content))
+            kept.add(self._write_shard(shard, content, begun))
         self._delete_all_but(kept)
         self.put_key_set(signed_key_set)
-        return {partition: self._give_epoch(partition, epoch) for partition in range(self.partitions)}
+        return {partition: self._give_epoch(partition, epoch, begun) for partition in range(self.partitions)}
 
     def close(self) -> None:
         """Close the connections."""
@@ -106,21 +105,24 @@ class StatusWriter:
             return None
         return held if isinstance(held, bytes) else None
 
-    def _begin_rebuild(self, partition: int, epoch: str) -> None:
+    def _begin_rebuild(self, partition: int, epoch: str) -> bytes:
         for key, kind in ((feed_key(partition), b"stream"), (epoch_key(partition), b"string")):
             if self._redis.type(key) not in (kind, b"none"):
                 self._redis.delete(key)
-        # The entry says nothing to verifiers; it fences off writes of an earlier attempt.
-        self._transact(partition, ("DEL", epoch_key(partition)), _entry(partition, epoch))
+        # The entry says nothing to verifiers. It fences off writes of an earlier attempt; and as long as it
+        # is the newest, nobody else rebuilds the same Redis, whose records would end up under our epoch.
+        begun: bytes = self._transact(partition, ("DEL", epoch_key(partition)), _entry(partition, epoch))
+        return begun
 
-    def _write_shard(self, shard: int, content: bytes) -> str:
+    def _write_shard(self, shard: int, content: bytes, begun: Sequence[bytes]) -> str:
         key = status_key(shard, self.partitions)
-        self._transact(partition_of(shard, self.partitions), ("SET", key, content))
+        partition = partition_of(shard, self.partitions)
+        self._transact(partition, ("SET", key, content), newest_id=begun[partition])
         return key
 
-    def _give_epoch(self, partition: int, epoch: str) -> FeedPosition:
+    def _give_epoch(self, partition: int, epoch: str, begun: Sequence[bytes]) -> FeedPosition:
         set_epoch = ("SET", epoch_key(partition), epoch)
-        feed_id = self._transact(partition, set_epoch, _entry(partition, epoch))
+        feed_id = self._transact(partition, set_epoch, _entry(partition, epoch), newest_id=begun[partition])
         return FeedPosition(epoch, feed_id.decode())
 
     def _delete_all_but(self, kept: set[str]) -> None:
@@ -128,8 +130,17 @@ class StatusWriter:
             if key.decode(errors="replace") not in kept:
                 self._redis.delete(key)
 
-    def _transact(self, partition: int, *commands: _Command, expected: FeedPosition | None = None) -> Any:
-        """Carry out one MULTI, unless somebody else writes meanwhile; return its last reply."""
+    def _transact(
+        self,
+        partition: int,
+        *commands: _Command,
+        expected: FeedPosition | None = None,
+        newest_id: bytes | None = None,
+    ) -> Any:
+        """Carry out one MULTI, unless somebody else writes meanwhile; return its last reply.
+
+        `newest_id` is that of the entry that has to be the newest still; None takes any.
+        """
         epoch_is_at, feed_is_at = epoch_key(partition), feed_key(partition)
         look = (
             ("WATCH", epoch_is_at, feed_is_at),
@@ -142,6 +153,8 @@ class StatusWriter:
                 self._refuse_foreign(partition, epoch)
                 if expected is not None:
                     _check(epoch, newest, expected)
+                if newest_id is not None and (not newest or newest[0][0] != newest_id):
+                    raise WatchError("somebody else writes to the feed")
                 *_, replies = _ask(connection, (("MULTI",), *commands, ("EXEC",)))
         except ResponseError as error:
             if str(error).startswith("WRONGTYPE"):

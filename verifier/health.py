@@ -12,6 +12,8 @@ from concurrent import futures
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from verifier.own_pool import on_own_pool
+
 _MAX_WATCHERS = 16
 _Response = health_pb2.HealthCheckResponse
 
@@ -26,7 +28,7 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
         self._watchers = threading.BoundedSemaphore(_MAX_WATCHERS)
         # One thread more than may watch: it refuses the others.
         pool = futures.ThreadPoolExecutor(_MAX_WATCHERS + 1, thread_name_prefix="health")
-        self.Watch = _OnPool(self._watch, pool)  # type: ignore[method-assign]
+        self.Watch = on_own_pool(self._watch, pool)  # type: ignore[method-assign]
 
     def set_serving(self, is_serving: bool) -> None:
         """Change the status."""
@@ -69,14 +71,3 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
     def _wake(self) -> None:
         with self._changed:
             self._changed.notify_all()
-
-
-class _OnPool:
-    """A method of a servicer that grpcio runs on a pool of its own."""
-
-    def __init__(self, method: object, pool: futures.ThreadPoolExecutor) -> None:
-        self._method = method
-        self.experimental_thread_pool = pool
-
-    def __call__(self, request: object, context: grpc.ServicerContext) -> object:
-        return self._method(request, context)  # type: ignore[operator]

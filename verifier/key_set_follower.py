@@ -29,6 +29,7 @@ class KeySets:
         """Trust what `root` signed, and nothing else."""
         self._root = root
         self._newest: KeySet | None = None
+        self._former: KeySet | None = None  # until the newest is in force
         self._taken: bytes | None = None
         self._refused: bytes | None = None  # the last that was looked at, and why it was refused
         self._refusal: str | None = None
@@ -54,7 +55,7 @@ class KeySets:
             return str(error)
         if self._newest is not None and offered.version <= self._newest.version:
             return f"expected a version above {self._newest.version}, got {offered.version}"
-        self._newest, self._taken = offered, signed
+        self._former, self._newest, self._taken = self._newest, offered, signed
         return None
 
     def in_force(self, now: int) -> KeySet:
@@ -63,6 +64,8 @@ class KeySets:
         if key_set is None:
             refusal = self._refusal
             raise NotReady("there is no key set yet" if refusal is None else f"no trusted key set: {refusal}")
+        if now < key_set.issued_at - _CLOCK_SKEW_S and self._former is not None:
+            key_set = self._former
         if not key_set.issued_at - _CLOCK_SKEW_S <= now < key_set.expires_at:
             raise NotReady(f"key set {key_set.version} is not in force")
         return key_set

@@ -1,11 +1,11 @@
 """The grpcio engine: a thread-pool server for the verifier's service, health included.
 
 Threads and not asyncio: an empty call costs 105 microseconds on this server and 191 on grpcio's
-asyncio one. How much may wait is bounded twice: past `max_backlog` waiting calls, a call is refused
-with a retry delay by the servicer; past `_HARD_LIMIT` times as many, by the transport.
+asyncio one. How much may wait is bounded twice. A call that comes to its thread while more than
+`max_backlog` wait behind it is refused with a retry delay by the servicer, until the queue is short again;
+past `_HARD_LIMIT` times as many, the transport refuses at once.
 """
 
-import functools
 from concurrent import futures
 from dataclasses import dataclass
 
@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2_grpc
 
 from verifier.errors import SettingsError
 from verifier.health import HealthServicer
+from verifier.own_pool import on_own_pool
 from verifier.service import Verifier
 from verifier.servicer import VerifierServicer
 from verifier.v1 import verifier_pb2, verifier_pb2_grpc
@@ -42,6 +43,8 @@ class Limits:
     threads: int = 16
     max_backlog: int = 256  # unary calls that may wait for a thread
     max_streams: int = 256  # open StreamVerify calls; each holds a thread
+    batch_threads: int = 2
+    max_batch_backlog: int = 32  # VerifyCodes calls that may wait; a full one takes a tenth of a second
 
 
 class _Pool(futures.ThreadPoolExecutor):
@@ -59,17 +62,19 @@ class GrpcServer:
         self._unary_pool = _Pool(limits.threads, thread_name_prefix="unary")
         # One thread more than there may be lanes: it refuses the others.
         self._stream_pool = _Pool(limits.max_streams + 1, thread_name_prefix="stream")
+        self._batch_pool = _Pool(limits.batch_threads, thread_name_prefix="batch")
         self._health = HealthServicer([SERVICE_NAME])
         self._server = build_server(self._unary_pool, limits)
         self._servicer = servicer = VerifierServicer(
             verifier,
             is_overloaded=lambda: self._unary_pool.backlog() > limits.max_backlog,
+            has_too_many_batches=lambda: self._batch_pool.backlog() > limits.max_batch_backlog,
             max_streams=limits.max_streams,
         )
-        # A stream holds its thread all day: bounded, on a pool of their own, lanes starve no handheld.
-        stream_verify = functools.partial(servicer.StreamVerify)
-        stream_verify.experimental_thread_pool = self._stream_pool  # type: ignore[attr-defined]
-        servicer.StreamVerify = stream_verify  # type: ignore[method-assign]
+        # A stream holds its thread all day, and a batch is the work of a thousand calls: bounded, on pools
+        # of their own, neither starves a handheld.
+        servicer.StreamVerify = on_own_pool(servicer.StreamVerify, self._stream_pool)  # type: ignore[method-assign]
+        servicer.VerifyCodes = on_own_pool(servicer.VerifyCodes, self._batch_pool)  # type: ignore[method-assign]
         verifier_pb2_grpc.add_VerifierServiceServicer_to_server(servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         try:
@@ -89,8 +94,8 @@ class GrpcServer:
         """Say NOT_SERVING, take no new calls, give those under way `grace_s` seconds, and stop."""
         self._health.set_serving(False)
         self._server.stop(grace_s).wait()
-        self._unary_pool.shutdown(wait=False, cancel_futures=True)
-        self._stream_pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._unary_pool, self._stream_pool, self._batch_pool):
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def build_server(unary_pool: futures.ThreadPoolExecutor, limits: Limits) -> grpc.Server:

@@ -30,14 +30,20 @@ class VerifierServicer(pb_grpc.VerifierServiceServicer):
     """The verifier.v1 service on a Verifier."""
 
     def __init__(
-        self, verifier: Verifier, *, is_overloaded: Callable[[], bool] = lambda: False, max_streams: int = 256
+        self,
+        verifier: Verifier,
+        *,
+        is_overloaded: Callable[[], bool] = lambda: False,
+        has_too_many_batches: Callable[[], bool] = lambda: False,
+        max_streams: int = 256,
     ) -> None:
         """`is_overloaded` is asked once a call; while it says so, calls are refused with a retry delay.
 
-        So are streams while `max_streams` of them are open.
+        So are batches while there are too many, and streams while `max_streams` of them are open.
         """
         self._verifier = verifier
         self._is_overloaded = is_overloaded
+        self._has_too_many_batches = has_too_many_batches
         self._streams = threading.BoundedSemaphore(max_streams)
 
     def VerifyCode(  # noqa: N802
@@ -51,6 +57,8 @@ class VerifierServicer(pb_grpc.VerifierServiceServicer):
         self, request: pb.VerifyCodesRequest, context: _Context
     ) -> pb.VerifyCodesResponse:
         """Answer 1 to 1 000 scans."""
+        if self._has_too_many_batches():
+            _abort_overloaded(context)
         self._admit(context)
         if not 1 <= len(request.scans) <= MAX_SCANS_PER_CALL:
             _abort_invalid(context, f"scans: expected 1 to {MAX_SCANS_PER_CALL}, got {len(request.scans)}")

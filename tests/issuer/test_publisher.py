@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 import redis
@@ -491,9 +491,11 @@ def test_a_change_made_during_a_rebuild_is_published_after_it(
     (index,) = publishing.issue()
     write_shard = StatusWriter._write_shard
 
-    def write_shard_meanwhile(writer: StatusWriter, shard: int, content: bytes) -> str:
+    def write_shard_meanwhile(
+        writer: StatusWriter, shard: int, content: bytes, begun: Sequence[bytes]
+    ) -> str:
         publishing.set_colour(index, Colour.RED)
-        return write_shard(writer, shard, content)
+        return write_shard(writer, shard, content, begun)
 
     monkeypatch.setattr(StatusWriter, "_write_shard", write_shard_meanwhile)
     publishing.publisher.turn()
@@ -512,9 +514,11 @@ def test_no_epoch_is_there_while_a_rebuild_goes_on(
     seen: list[object] = []
     write_shard = StatusWriter._write_shard
 
-    def look_then_write_shard(writer: StatusWriter, shard: int, content: bytes) -> str:
+    def look_then_write_shard(
+        writer: StatusWriter, shard: int, content: bytes, begun: Sequence[bytes]
+    ) -> str:
         seen.append(publishing.redis.get(epoch_key(0)))
-        return write_shard(writer, shard, content)
+        return write_shard(writer, shard, content, begun)
 
     monkeypatch.setattr(StatusWriter, "_write_shard", look_then_write_shard)
     get_another_epoch(publishing.redis)
@@ -554,6 +558,24 @@ def test_the_status_of_another_issuer_is_left_alone(publishing: Publishing) -> N
     with pytest.raises(ForeignCache, match="another issuer"):
         publishing.publish_all()
     assert (publishing.redis.dump(feed_key(0)), publishing.redis.dump(status_key(0, 1))) == before
+
+
+def test_two_issuers_that_rebuild_one_redis_do_not_mix_their_records(redis_url: str) -> None:
+    ours = StatusWriter(redis_url, root_key_id=ROOT.root_key_id, partitions=1)
+    theirs = StatusWriter(redis_url, root_key_id=b"stranger", partitions=1)
+
+    def records() -> Iterator[tuple[int, int]]:
+        yield 1, 0xD
+        yield RECORDS_PER_SHARD, 0xD  # the first shard is written now
+        begun = theirs._begin_rebuild(0, new_epoch(b"stranger", b"e"))
+        theirs._write_shard(0, bytes(8) + b"\x05" + bytes(7), [begun])
+
+    with pytest.raises(redis.WatchError):
+        ours.rebuild(records(), signed_key_set=b"k")
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.get(epoch_key(0)) is None
+    for writer in (ours, theirs):
+        writer.close()
 
 
 def test_a_mismatch_is_found_before_anything_is_written(publishing: Publishing) -> None:

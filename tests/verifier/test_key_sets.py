@@ -62,6 +62,13 @@ def test_a_key_set_signed_by_a_stranger_is_refused(key_sets: KeySets, signer: Si
     assert list(key_sets.in_force(NOW).keys.values()) == [signer.key]
 
 
+def test_a_key_set_for_tomorrow_takes_over_tomorrow(key_sets: KeySets, signer: Signer) -> None:
+    key_sets.offer(signer.key_set(issued_at=NOW, version=1))
+    key_sets.offer(signer.key_set(issued_at=NOW + 3_600, version=2))
+    assert key_sets.in_force(NOW).version == 1
+    assert key_sets.in_force(NOW + 3_600).version == 2
+
+
 @pytest.mark.parametrize(
     ("now", "is_in_force"),
     [(NOW - 31, False), (NOW - 30, True), (NOW + 99, True), (NOW + 100, False), (NOW + 101, False)],

@@ -238,6 +238,26 @@ def test_under_overload_calls_are_refused_with_a_retry_delay(start: Callable[...
     assert advice.retry_delay.nanos > 0
 
 
+def test_batches_do_not_take_the_threads_of_handhelds_and_are_refused_when_too_many(
+    start: Callable[..., Gate],
+) -> None:
+    gate = start(limits=Limits(batch_threads=1, max_batch_backlog=0))
+    gate.verifier.held = held = threading.Event()
+    request = pb.VerifyCodesRequest(scans=[gate.scan()])
+    options = [("grpc.enable_retries", 0)]
+    with grpc.insecure_channel(f"127.0.0.1:{gate.server.port}", options=options) as channel:
+        stub = pb_grpc.VerifierServiceStub(channel)
+        first = stub.VerifyCodes.future(request, timeout=TIMEOUT_S)
+        assert gate.verifier.begun.wait(TIMEOUT_S)
+        waiting = [stub.VerifyCodes.future(request, timeout=TIMEOUT_S) for _ in range(2)]
+        eventually(lambda: gate.server._batch_pool.backlog() == 2)
+        gate.verifier.held = None
+        assert gate.stub.VerifyCode(gate.scan(), timeout=TIMEOUT_S).verdict == pb.VERDICT_GREEN
+        held.set()
+        codes = [call.code() for call in (first, *waiting)]
+    assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 1
+
+
 def test_a_call_whose_deadline_passed_while_it_waited_is_not_begun(start: Callable[..., Gate]) -> None:
     gate = start(limits=Limits(threads=1))
     gate.verifier.held = held = threading.Event()
