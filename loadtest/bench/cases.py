@@ -36,7 +36,8 @@ _ROUNDS = 5
 _UNARY_CALLS = 8_000
 _BATCH_CALLS = 150
 _BATCH = 100
-_CONNECTIONS, _STREAMS = 8, 8
+_CONNECTIONS = 8
+_UNARY_STREAMS, _BATCH_STREAMS = 8, 2  # a connection; more batches than these would be refused
 _RESIDENTS = 1_000
 _STATUS_CHANGES = 200
 _WAIT_S = 60
@@ -72,11 +73,20 @@ class Bench:
         with ServerProcess("empty", command, folder=self._folder) as server:
             address = f"127.0.0.1:{server.wait_for_file(port_file)}"
             for _ in range(_ROUNDS):
-                cpu_s, _answers = self._call(server, address, empty_server.METHOD, [b""], _UNARY_CALLS)
+                cpu_s, _answers = self._call(
+                    server, address, empty_server.METHOD, [b""], calls=_UNARY_CALLS, streams=_UNARY_STREAMS
+                )
                 empty.append(cpu_s / _UNARY_CALLS * 1e6)
                 requests = [self._scan(one).SerializeToString() for one in self._population]
                 method = "/verifier.v1.VerifierService/VerifyCode"
-                cpu_s, answers = self._call(self._verifier, self._address, method, requests, _UNARY_CALLS)
+                cpu_s, answers = self._call(
+                    self._verifier,
+                    self._address,
+                    method,
+                    requests,
+                    calls=_UNARY_CALLS,
+                    streams=_UNARY_STREAMS,
+                )
                 _require_green(pb.VerifyCodeResponse.FromString(answer) for answer in answers)
                 unary.append(cpu_s / _UNARY_CALLS * 1e6)
         return (
@@ -99,7 +109,9 @@ class Bench:
                 pb.VerifyCodesRequest(scans=scans[start : start + _BATCH]).SerializeToString()
                 for start in range(0, len(scans), _BATCH)
             ]
-            cpu_s, answers = self._call(self._verifier, self._address, method, requests, _BATCH_CALLS)
+            cpu_s, answers = self._call(
+                self._verifier, self._address, method, requests, calls=_BATCH_CALLS, streams=_BATCH_STREAMS
+            )
             for answer in answers:
                 _require_green(pb.VerifyCodesResponse.FromString(answer).verdicts)
             batch.append(cpu_s / (_BATCH_CALLS * _BATCH) * 1e6)
@@ -172,12 +184,19 @@ class Bench:
         )
 
     def _call(
-        self, server: ServerProcess, address: str, method: str, requests: Sequence[bytes], calls: int
+        self,
+        server: ServerProcess,
+        address: str,
+        method: str,
+        requests: Sequence[bytes],
+        *,
+        calls: int,
+        streams: int,
     ) -> tuple[float, list[bytes]]:
         """Make calls; return the CPU seconds that the server took for them, and the first answers."""
         requests_file, answers_file = self._folder / "requests", self._folder / "answers"
         write_messages(requests_file, requests)
-        plan = Plan(address, method, requests_file, calls, _CONNECTIONS, _STREAMS, answers_file)
+        plan = Plan(address, method, requests_file, calls, _CONNECTIONS, streams, answers_file)
         process = psutil.Process(server.pid)
         with on_core(process, 0):
             before = process.cpu_times()
