@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 import structlog
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from issuer.errors import CacheMismatch, IssuerError
 from issuer.register.keys import Keys
@@ -185,5 +186,7 @@ def _updates_by_partition(
 
 
 def _describe(error: Exception) -> str:
-    # A Redis error may quote what was sent, and a fault of ours anything; their type says enough.
-    return f"{type(error).__name__}: {error}" if isinstance(error, IssuerError) else type(error).__name__
+    # A lost connection names the address. Other errors of Redis may quote what was sent, and a fault of
+    # ours anything: their type says enough.
+    is_telling = isinstance(error, IssuerError | RedisConnectionError)
+    return f"{type(error).__name__}: {error}" if is_telling else type(error).__name__

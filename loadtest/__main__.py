@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import click
 
+from loadtest.processes import ProcessError
 from verifier.terminal import tolerate_any_encoding
 
 
@@ -63,4 +64,7 @@ def scans(count: int, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    main(prog_name="python -m loadtest")
+    try:
+        main(prog_name="python -m loadtest")
+    except ProcessError as error:
+        sys.exit(f"Error: {error}")

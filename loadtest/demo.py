@@ -21,10 +21,11 @@ from issuer.v1 import issuer_pb2
 from loadtest.burst import run_burst
 from loadtest.corpus import GATE, Corpus, Enrolled
 from loadtest.corpus_file import write_corpus
+from loadtest.embedded_redis import EmbeddedRedis
 from loadtest.load import describe
 from loadtest.qr_image import read_qr_image
 from loadtest.residents import enrol, read_residents, set_colour, write_residents
-from loadtest.stage import Stage, stage
+from loadtest.stage import Stage, given_redis_url, stage
 from verifier.client import Answer, VerifierClient
 from verifier.gate.advice import advise
 from verifier.verdict import Verdict
@@ -67,7 +68,7 @@ def run() -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="gatelight-demo-") as folder:
         console.print("[bold]Starting Redis, an issuer and a verifier[/]")
-        with stage(Path(folder)) as running:
+        with stage(Path(folder), redis_url=given_redis_url()) as running:
             address = running.start_verifier()
             console.print(f"  Redis {running.redis.url}, issuer {running.issuer_address}, verifier {address}")
             with (
@@ -202,9 +203,13 @@ class _Demo:
         table.add_row(*self._checks.check("and green again", "GREEN", _name(answer)))
 
     def _lose_redis(self, holder: Enrolled) -> None:
+        redis = self._stage.redis
+        if not isinstance(redis, EmbeddedRedis):
+            self._console.print("\nNot shown: life without Redis, because this Redis is not ours to kill")
+            return
         index = holder.credential_index
         table = self._table("Redis is killed, and comes back empty")
-        self._stage.redis.kill()
+        redis.kill()
         answer = self._scan_until(self._current_code(index), lambda answer: answer.status_age_ms >= 2_000)
         age = f"status {answer.status_age_ms / 1000:.1f} s old"
         table.add_row(*self._checks.check("without Redis, scans are answered", "GREEN", _name(answer), age))
@@ -212,7 +217,7 @@ class _Demo:
         publication = issuer_pb2.Publication.Name(response.publication).removeprefix("PUBLICATION_")
         table.add_row(*self._checks.check("a change meanwhile is safe, and", "PENDING", publication))
         began = time.perf_counter()
-        self._stage.redis.restart()
+        redis.restart()
         answer = self._scan_until(self._current_code(index), _is(Verdict.YELLOW))
         note = f"{time.perf_counter() - began:.1f} s after the restart, status {answer.status_age_ms} ms old"
         table.add_row(*self._checks.check("Redis is back: the change arrives", "YELLOW", _name(answer), note))

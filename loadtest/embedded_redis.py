@@ -120,6 +120,32 @@ class EmbeddedRedis:
             raise ProcessError(f"port {self.port} is served by another process")
 
 
+class BorrowedRedis:
+    """The server at GATELIGHT_REDIS_URL: ours to write to and to tidy up, not to kill."""
+
+    def __init__(self, url: str) -> None:
+        """Take a server that holds no Gatelight; raises ProcessError."""
+        self.url = url
+        if self._keys():
+            raise ProcessError(
+                "the Redis at GATELIGHT_REDIS_URL holds a Gatelight already, which is left alone: name "
+                "another database, or unset GATELIGHT_REDIS_URL for one of our own"
+            )
+
+    def stop(self) -> None:
+        """Remove what was written."""
+        if keys := self._keys():
+            with redis.Redis.from_url(self.url) as client:
+                client.delete(*keys)
+
+    def _keys(self) -> list[bytes]:
+        try:
+            with redis.Redis.from_url(self.url) as client:
+                return list(client.scan_iter("gatelight:*"))
+        except (redis.RedisError, ValueError) as error:
+            raise ProcessError(f"GATELIGHT_REDIS_URL cannot be used: {type(error).__name__}") from None
+
+
 def free_port() -> int:
     """Return a loopback TCP port that nobody listened on a moment ago."""
     with socket.socket() as probe:

@@ -12,7 +12,7 @@ from loadtest.burst import Burst, run_burst
 from loadtest.corpus import GATE, Corpus
 from loadtest.corpus_file import write_corpus
 from loadtest.residents import Resident, enrol
-from loadtest.stage import stage
+from loadtest.stage import given_redis_url, stage
 from verifier.wire.status_record import Colour
 
 OUTPUT = Path("build/load")
@@ -25,7 +25,10 @@ def run(*, gates: int, seconds: int) -> int:
     console = Console(highlight=False)
     output = OUTPUT.resolve()
     output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="gatelight-load-") as folder, stage(Path(folder)) as running:
+    with (
+        tempfile.TemporaryDirectory(prefix="gatelight-load-") as folder,
+        stage(Path(folder), redis_url=given_redis_url()) as running,
+    ):
         address = running.start_verifier()
         residents = [
             Resident(f"张小{number}", "ID", f"load{number}", "north", Colour.GREEN)

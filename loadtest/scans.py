@@ -19,7 +19,7 @@ from issuer.client import IssuerClient
 from issuer.v1 import issuer_pb2
 from loadtest.corpus import EVERYTHING, Corpus, Enrolled, Specimen
 from loadtest.residents import Resident, enrol
-from loadtest.stage import stage
+from loadtest.stage import given_redis_url, stage
 from verifier.client import VerifierClient
 from verifier.verdict import Verdict
 from verifier.wire.code import CredentialKind
@@ -36,7 +36,10 @@ def run(count: int, seed: int) -> int:
     wrong: list[str] = []
     verdicts: Counter[str] = Counter()
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="gatelight-scans-") as folder, stage(Path(folder)) as running:
+    with (
+        tempfile.TemporaryDirectory(prefix="gatelight-scans-") as folder,
+        stage(Path(folder), redis_url=given_redis_url()) as running,
+    ):
         address = running.start_verifier()
         rng = random.Random(seed)
         with IssuerClient(running.issuer_address) as issuer:

@@ -1,5 +1,6 @@
 """A whole Gatelight on one machine: Redis, issuer and verifier, as real processes on free loopback ports."""
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from issuer.folder import Folder
 from issuer.key_file import Purpose, read_key_file
 from issuer.key_store import KeyStore, SecretKeyStore
-from loadtest.embedded_redis import EmbeddedRedis
+from loadtest.embedded_redis import BorrowedRedis, EmbeddedRedis
 from loadtest.processes import READY_TIMEOUT_S, ProcessError, ServerProcess
 from verifier.server import SERVICE_NAME
 
@@ -22,11 +23,16 @@ _PASSPHRASE = "a passphrase for a stage that is torn down again"  # noqa: S105
 class Stage:
     """The running parts. Start it from the main thread (see guard.py)."""
 
-    def __init__(self, folder: Path) -> None:
-        """Start Redis, make an issuer in `folder` and start it; raises ProcessError."""
+    def __init__(self, folder: Path, *, redis_url: str | None = None) -> None:
+        """Start Redis, or take the one at `redis_url`, make an issuer in `folder` and start it.
+
+        Raises ProcessError.
+        """
         self.path = folder
         self.issuer_folder = Folder(folder / "issuer")
-        self.redis = EmbeddedRedis(folder)
+        self.redis: EmbeddedRedis | BorrowedRedis = (
+            BorrowedRedis(redis_url) if redis_url else EmbeddedRedis(folder)
+        )
         self.verifiers: list[ServerProcess] = []
         self.issuer: ServerProcess | None = None
         try:
@@ -101,13 +107,18 @@ class Stage:
 
 
 @contextmanager
-def stage(folder: Path) -> Iterator[Stage]:
+def stage(folder: Path, *, redis_url: str | None = None) -> Iterator[Stage]:
     """Set up a stage in `folder` and tear it down again."""
-    running = Stage(folder)
+    running = Stage(folder, redis_url=redis_url)
     try:
         yield running
     finally:
         running.close()
+
+
+def given_redis_url() -> str | None:
+    """Return the Redis that the user wants to be used; None for one of our own."""
+    return os.environ.get(REDIS_URL_VARIABLE)
 
 
 def wait_until_serving(address: str, process: ServerProcess) -> None:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 import redis
 
-from loadtest.embedded_redis import EmbeddedRedis
+from loadtest.embedded_redis import BorrowedRedis, EmbeddedRedis
 from loadtest.processes import ProcessError, ServerProcess
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +33,22 @@ def test_an_embedded_redis_answers_and_a_restart_leaves_it_empty(own_redis: Embe
         assert client.get("gatelight:key_set") is None
 
 
+def test_a_borrowed_redis_is_left_as_it_was_found(own_redis: EmbeddedRedis) -> None:
+    borrowed = BorrowedRedis(own_redis.url)
+    with redis.Redis.from_url(own_redis.url) as client:
+        client.mset({"gatelight:key_set": b"x", "other": b"y"})
+        borrowed.stop()
+        assert client.keys() == [b"other"]
+
+
+def test_a_redis_that_holds_a_gatelight_is_not_borrowed(own_redis: EmbeddedRedis) -> None:
+    with redis.Redis.from_url(own_redis.url) as client:
+        client.set("gatelight:key_set", b"x")
+        with pytest.raises(ProcessError, match="holds a Gatelight already"):
+            BorrowedRedis(own_redis.url)
+        assert client.get("gatelight:key_set") == b"x"
+
+
 def test_a_frozen_redis_can_be_stopped(own_redis: EmbeddedRedis) -> None:
     pid = own_redis.pid
     own_redis.freeze()
@@ -44,7 +60,7 @@ def test_no_redis_is_left_behind_when_its_starter_is_killed(tmp_path: Path) -> N
     script = textwrap.dedent("""
         import sys, time
         from pathlib import Path
-        from loadtest.embedded_redis import EmbeddedRedis
+        from loadtest.embedded_redis import BorrowedRedis, EmbeddedRedis
         print(EmbeddedRedis(Path(sys.argv[1])).pid, flush=True)
         time.sleep(60)
     """)
