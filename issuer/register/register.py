@@ -24,7 +24,7 @@ from issuer.register.entries import (
 from issuer.register.outbox import enqueue
 from issuer.register.schema import credentials, holder_status, holders, status_changes
 from verifier.wire.code import CredentialKind
-from verifier.wire.status_record import Colour, CredentialState
+from verifier.wire.status_record import GENERATION_MODULUS, Colour, CredentialState
 
 _NO_STATUS = HolderStatus(Colour.NONE, 0, 0)
 _CREDENTIALS = (
@@ -165,6 +165,12 @@ class Register:
             if before.state not in allowed:
                 raise FailedPrecondition(f"credential {credential_index} is {before.state.name}")
             generation = before.generation + is_next_generation
+            if generation > GENERATION_MODULUS:
+                # The record would wrap, and a card that was replaced long ago would be in force again.
+                raise FailedPrecondition(
+                    f"credential {credential_index} was replaced {GENERATION_MODULUS - 1} times: "
+                    "revoke it and issue a new one"
+                )
             is_this_one = credentials.c.credential_index == credential_index
             connection.execute(
                 update(credentials).where(is_this_one).values(state=new_state, generation=generation)

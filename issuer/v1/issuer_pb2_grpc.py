@@ -219,7 +219,7 @@ class AdminServiceServicer:
 
     def ReplaceCredential(self, request, context):
         """Gives a credential its next generation: codes and cards of the old one answer REPLACED. Lifts a
-        suspension. FAILED_PRECONDITION when the credential is revoked.
+        suspension. FAILED_PRECONDITION when the credential is revoked, or was replaced 255 times.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

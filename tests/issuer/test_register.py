@@ -129,12 +129,15 @@ def test_replacing_gives_the_next_generation_and_lifts_a_suspension(
     assert outbox_of(outbox)[-1] == (index, StatusRecord(Colour.NONE, CredentialState.ACTIVE, 2))
 
 
-def test_generations_wrap_in_the_record_only(register: Register, outbox: Outbox) -> None:
+def test_no_replacement_brings_the_first_card_back_into_force(register: Register, outbox: Outbox) -> None:
     index = issue_one(register)
-    for _ in range(256):
+    for _ in range(255):
         register.replace_credential(index)
-    assert register.credential(index).generation == 257
-    assert outbox_of(outbox)[-1][1].generation == 1
+    assert register.credential(index).generation == 256
+    assert outbox_of(outbox)[-1][1].generation == 0
+    with pytest.raises(FailedPrecondition, match="issue a new one"):
+        register.replace_credential(index)
+    assert register.credential(index).generation == 256
 
 
 def test_a_suspended_credential_can_be_resumed(register: Register, outbox: Outbox) -> None:

@@ -18,7 +18,7 @@ from verifier.wire.errors import StatusError
 
 RECORD_BYTES = 8
 NEVER_HEARD_OF = 0
-# Generations are compared modulo this, so a card comes back into force only after 256 replacements.
+# Generations are compared modulo this; the issuer refuses the replacement that would wrap.
 GENERATION_MODULUS = 256
 
 _RESERVED = 0xF000
