@@ -16,17 +16,16 @@ asks for is kept and the budget holds for all calls of a process together.
 """
 
 import json
-import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
 from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
 import grpc
 
+from verifier.lane import Lane
 from verifier.v1 import verifier_pb2 as pb
 from verifier.v1 import verifier_pb2_grpc as pb_grpc
 from verifier.verdict import Verdict
@@ -194,7 +193,7 @@ class VerifierClient:
         its deadline. Raises NoAnswer or Misuse for a scan without an answer; the lane goes on with a new
         stream() over the rest.
         """
-        lane: _Lane | None = None
+        lane: Lane | None = None
         try:
             for scan in scans:
                 request = self._request(scan)
@@ -236,8 +235,8 @@ class VerifierClient:
             raise self._error(error) from None
 
     def _ask_on(
-        self, lane: "_Lane | None", request: pb.VerifyCodeRequest, ends_at: float
-    ) -> tuple["_Lane", pb.VerifyCodeResponse]:
+        self, lane: Lane | None, request: pb.VerifyCodeRequest, ends_at: float
+    ) -> tuple[Lane, pb.VerifyCodeResponse]:
         """Ask on the lane's call, or else on a new one; return the lane that answered; raises RpcError.
 
         gRPC retries a call by itself until its first answer has come, so only a lane that has answered
@@ -245,7 +244,7 @@ class VerifierClient:
         """
         while True:
             had_answered = lane is not None
-            lane = lane or _Lane(self._stub)
+            lane = lane or Lane(self._stub)
             try:
                 return lane, lane.ask(request, ends_at)
             except grpc.RpcError:
@@ -278,59 +277,3 @@ class VerifierClient:
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             return NoAnswer(f"{self._target} did not answer within {self._deadline_s:g} s", status=code.name)
         return NoAnswer(f"{self._target} did not answer: {code.name}: {details}", status=code.name)
-
-
-class _Late(grpc.RpcError):
-    """No answer came on a lane in time; gRPC has deadlines for calls only, not for their messages."""
-
-    def code(self) -> grpc.StatusCode:
-        return grpc.StatusCode.DEADLINE_EXCEEDED
-
-    def details(self) -> str:
-        return ""
-
-
-class _Ended(grpc.RpcError):
-    """The verifier ended the call in good order, as it may do before it stops."""
-
-    def code(self) -> grpc.StatusCode:
-        return grpc.StatusCode.UNAVAILABLE
-
-    def details(self) -> str:
-        return "the call was ended"
-
-
-class _Lane:
-    """One StreamVerify call, with at most one scan under way."""
-
-    def __init__(self, stub: pb_grpc.VerifierServiceStub) -> None:
-        self._requests: SimpleQueue[pb.StreamVerifyRequest | None] = SimpleQueue()
-        self._arrivals: SimpleQueue[pb.StreamVerifyResponse | grpc.RpcError] = SimpleQueue()
-        self._call = stub.StreamVerify(iter(self._requests.get, None), wait_for_ready=True)
-        threading.Thread(target=self._receive, name="lane", daemon=True).start()
-
-    def ask(self, scan: pb.VerifyCodeRequest, ends_at: float) -> pb.VerifyCodeResponse:
-        """Return the response to the scan; raises RpcError, also at `ends_at` by the monotonic clock."""
-        self._requests.put(pb.StreamVerifyRequest(scan=scan))
-        try:
-            arrival = self._arrivals.get(timeout=max(0.0, ends_at - monotonic()))
-        except Empty:
-            raise _Late from None
-        if isinstance(arrival, grpc.RpcError):
-            raise arrival
-        return arrival.verdict
-
-    def close(self) -> None:
-        """End the call. The threads that serve it end with it."""
-        self._requests.put(None)
-        self._call.cancel()
-
-    def _receive(self) -> None:
-        # A call of gRPC for Python cannot be waited for with a time-out, but a queue can.
-        try:
-            for response in self._call:
-                self._arrivals.put(response)
-        except grpc.RpcError as error:
-            self._arrivals.put(error)
-        else:
-            self._arrivals.put(_Ended())
