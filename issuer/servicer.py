@@ -34,6 +34,7 @@ from issuer.requests import (
 from issuer.signing import Credential, IssuedCode, sign_bundle
 from issuer.v1 import issuer_pb2 as pb
 from issuer.v1.issuer_pb2_grpc import AdminServiceServicer, IssuerServiceServicer
+from verifier.logs import where_raised
 from verifier.wire.code import CredentialKind
 from verifier.wire.key_set import KeySet
 from verifier.wire.status_record import CredentialState
@@ -70,7 +71,7 @@ def _answers(
 def _abort(context: grpc.ServicerContext, call: str, error: Exception) -> NoReturn:
     code = _STATUS_CODES.get(type(error), grpc.StatusCode.INTERNAL)
     if not isinstance(error, Refused):
-        _log.error("call failed", call=call, error=type(error).__name__, where=_where(error))
+        _log.error("call failed", call=call, error=type(error).__name__, where=where_raised(error))
     is_foreseen = code is not grpc.StatusCode.INTERNAL
     context.abort(code, str(error) if is_foreseen else "the issuer failed; its log says where")
 
@@ -211,10 +212,3 @@ def _bundle(entry: CredentialEntry, codes: Sequence[IssuedCode]) -> pb.IssueBund
 def _as_enum(value: int) -> Any:
     """Return the protobuf value; the numbers of the wire formats are those of the protos."""
     return int(value)
-
-
-def _where(error: Exception) -> str:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return "" if trace is None else f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"

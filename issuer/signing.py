@@ -65,6 +65,13 @@ def sign_bundle(
     ]
 
 
+def sign_code(code: Code, *, key: KeyStore, key_id: bytes) -> bytes:
+    """Return the QR text of a code, signed by `key` under the name `key_id`; raises ClaimsError."""
+    payload = encode_claims(code)
+    signature = key.sign(code_sig_structure(key_id, payload))
+    return encode_qr_text(SignedCode(key_id, payload, signature))
+
+
 def _windows(kind: CredentialKind, window_count: int, now: int) -> list[tuple[int, int]]:
     first = now - now % ROTATION_S
     if kind is CredentialKind.PAPER:
@@ -85,9 +92,7 @@ def _sign(
         expires_at=expires_at,
         hint=credential.hint if credential.kind is CredentialKind.PAPER else "",
     )
-    payload = encode_claims(code)
-    signature = key.sign(code_sig_structure(key_id, payload))
-    qr_text = encode_qr_text(SignedCode(key_id, payload, signature))
+    qr_text = sign_code(code, key=key, key_id=key_id)
     try:
         read_back = authenticate(qr_text, key_set, not_before, clock_skew_s=0)
     except CodeError as error:

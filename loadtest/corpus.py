@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from issuer.key_store import KeyStore, SecretKeyStore, key_id_of
-from issuer.signing import ROTATION_S, WINDOW_S
+from issuer.signing import ROTATION_S, WINDOW_S, sign_code
 from verifier.authenticate import CLOCK_SKEW_S
 from verifier.verdict import Verdict
 from verifier.wire import base45, cose
@@ -16,10 +16,6 @@ from verifier.wire.code import (
     PREFIX,
     Code,
     CredentialKind,
-    SignedCode,
-    code_sig_structure,
-    encode_claims,
-    encode_qr_text,
 )
 from verifier.wire.ed25519 import SIGNATURE_BYTES
 
@@ -154,8 +150,7 @@ class Corpus:
             not_before=not_before,
             expires_at=not_before + WINDOW_S,
         )
-        payload = encode_claims(code)
-        return encode_qr_text(SignedCode(key_id, payload, key.sign(code_sig_structure(key_id, payload))))
+        return sign_code(code, key=key, key_id=key_id)
 
 
 def _verdict_on_change(message: bytes | bytearray, at: int) -> Verdict:

@@ -12,6 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from verifier.errors import NotReady
+from verifier.logs import where_raised
 from verifier.service import Answer, Verifier
 from verifier.v1 import verifier_pb2 as pb
 from verifier.v1 import verifier_pb2_grpc as pb_grpc
@@ -98,7 +99,7 @@ class VerifierServicer(pb_grpc.VerifierServiceServicer):
         except NotReady as error:
             context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
         except Exception as error:  # noqa: BLE001 - gRPC would send and log the text of what we did not foresee
-            _log.error("scan failed", error=type(error).__name__, where=_where(error))
+            _log.error("scan failed", error=type(error).__name__, where=where_raised(error))
             context.abort(grpc.StatusCode.INTERNAL, "the verifier failed; its log says where")
 
 
@@ -132,13 +133,6 @@ def _abort_overloaded(context: _Context) -> NoReturn:
 
 def _abort_late(context: _Context) -> NoReturn:
     context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the work was done")
-
-
-def _where(error: Exception) -> str:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return "" if trace is None else f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
 
 
 def _retry_advice() -> tuple[tuple[str, str | bytes], ...]:
