@@ -1,11 +1,16 @@
 """The errors of the issuer, one family.
 
     IssuerError
-    +-- Refused                 the issuer says no; servicer.py gives each its status code
+    +-- Refused                 the issuer says no; answers.py gives each its status code
     |   +-- InvalidArgument     the request breaks the API; names the field
     |   +-- NotFound            the holder or credential does not exist
     |   +-- FailedPrecondition  it exists, but is in a state that forbids this
+    |   +-- Unauthenticated     no client, an unknown or a revoked one
+    |   +-- PermissionDenied    the client may not do this
+    |   +-- TooMany             it asked too often; says when to come back
+    +-- CacheUnavailable        Redis does not answer what was asked of it; the register is as it was
     +-- RegisterUnavailable     the register cannot be reached or is locked; nothing was changed
+    |   +-- RegisterRefused     a rule that the register itself holds forbids it; trying again will not help
     +-- UnsoundBundle           what was signed does not authenticate; nothing was handed out
     +-- CacheMismatch           Redis does not hold what we wrote there; it has to be rebuilt
     +-- ForeignCache            Redis holds the status of another issuer; it is left alone
@@ -36,6 +41,7 @@ class InvalidArgument(Refused):
         """Name the field as the request has it, such as `holders[3].name`."""
         super().__init__(f"{field}: {problem}")
         self.field = field
+        self.problem = problem
 
 
 class NotFound(Refused):
@@ -46,8 +52,33 @@ class FailedPrecondition(Refused):
     """It exists, but is in a state that forbids this."""
 
 
+class Unauthenticated(Refused):
+    """No client calls, or an unknown or a revoked one; the text is the same for all three."""
+
+
+class PermissionDenied(Refused):
+    """The client may not do this."""
+
+
+class TooMany(Refused):
+    """The client asked too often."""
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        """Say in how many seconds it is worth asking again."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class CacheUnavailable(IssuerError):
+    """Redis does not answer what was asked of it; the register is as it was."""
+
+
 class RegisterUnavailable(IssuerError):
     """The register cannot be reached or is locked; nothing was changed."""
+
+
+class RegisterRefused(RegisterUnavailable):
+    """A rule that the register itself holds forbids it, such as that history is append-only."""
 
 
 class UnsoundBundle(IssuerError):

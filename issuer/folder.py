@@ -4,16 +4,22 @@
     root.pub              the root's public key, for verifiers to pin
     signing/<key_id>.key  signs codes
     document-hash.key     marks document numbers
-    register.db           the register
+    document-hash.*.key   did so before: documents are looked for under these, too
+    register.db           the register, unless it is a PostgreSQL database
+    reasons.toml          the reasons that a yellow or a red may have
+    local.key             bearer key of the client `local`, for the commands on this machine
+    approver.key          bearer key of the client `approver`, to be handed to a second person
+    issuer.sock           where the serving process listens for commands on this machine
     serve.lock            held by the process that serves
 
-All private keys are wrapped by one passphrase (issuer/key_file.py).
+All private keys are wrapped by one passphrase (issuer/key_file.py); root.key may be kept elsewhere. The
+URL of a PostgreSQL register is not kept here, since it holds a password: it is a setting.
 """
 
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,9 +53,34 @@ class Folder:
         return self.path / "document-hash.key"
 
     @property
+    def older_document_hash_keys(self) -> Sequence[Path]:
+        """The keys that marked document numbers before."""
+        return sorted(self.path.glob("document-hash.*.key"))
+
+    @property
     def register(self) -> Path:
-        """The register."""
+        """The register, where it is a file."""
         return self.path / "register.db"
+
+    @property
+    def reasons(self) -> Path:
+        """The reasons that a yellow or a red may have."""
+        return self.path / "reasons.toml"
+
+    @property
+    def local_client_key(self) -> Path:
+        """The bearer key of the client `local`."""
+        return self.path / "local.key"
+
+    @property
+    def approver_client_key(self) -> Path:
+        """The bearer key of the client `approver`."""
+        return self.path / "approver.key"
+
+    @property
+    def socket(self) -> Path:
+        """The socket of the process that serves, for commands on this machine."""
+        return self.path / "issuer.sock"
 
     @property
     def lock(self) -> Path:

@@ -1,25 +1,36 @@
-"""Make an issuer: root key, one signing key, the key that marks documents, register, first key set."""
+"""Make an issuer: root key, a signing key, the key that marks documents, register, clients, key set."""
 
 import contextlib
 from dataclasses import dataclass
+from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from issuer.access import bearer
+from issuer.access.clients import Clients, NewClient
+from issuer.access.roles import Role
 from issuer.errors import AlreadyInitialised, SetupError
 from issuer.folder import Folder
 from issuer.key_file import Purpose, new_secret, write_key_file
-from issuer.key_store import KeyStore, SecretKeyStore, key_id_of
+from issuer.key_store import SecretKeyStore, key_id_of
+from issuer.keys.lifecycle import DEFAULT_KEY_SET_LIFE_S, Key, KeyState
+from issuer.keys.root import sign_key_set
+from issuer.reasons import DEFAULT_LIST
+from issuer.register import keys as key_rows
 from issuer.register.database import Database
-from issuer.register.keys import Keys
 from verifier.atomic_file import write_atomically
-from verifier.wire import cose
 from verifier.wire.ed25519 import VerifyingKey
-from verifier.wire.key_set import KeySet, key_set_to_sign
+from verifier.wire.key_set import KeySet
 
-# Verifiers stop taking codes when it ends: a season with the root in a safe, and not for ever.
-KEY_SET_VALIDITY_S = 90 * 86_400
+LOCAL_CLIENT, APPROVER_CLIENT = "local", "approver"
+
 _FOLDER_MODE = 0o700
+# Who is alone on the machine can do the daily work, but not what needs a second person.
+_CLIENTS = {
+    LOCAL_CLIENT: frozenset({Role.OPERATOR, Role.CLERK, Role.AUDITOR}),
+    APPROVER_CLIENT: frozenset({Role.APPROVER}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +42,18 @@ class Initialised:
     key_set: KeySet
 
 
-def initialise(folder: Folder, *, passphrase: bytes, now: int) -> Initialised:
-    """Make an issuer in `folder`; `now` is Unix seconds.
+def initialise(
+    folder: Folder,
+    *,
+    passphrase: bytes,
+    now: int,
+    register_url: str | None = None,
+    key_set_life_s: int = DEFAULT_KEY_SET_LIFE_S,
+) -> Initialised:
+    """Make an issuer in `folder`, its register there or at `register_url`; `now` is Unix seconds.
 
-    Raises AlreadyInitialised, and touches nothing, when any of the files is there; SetupError when the
-    folder cannot be written, having removed again what was made.
+    Raises AlreadyInitialised, and touches nothing, when any of the files, or a register, is there;
+    SetupError or RegisterUnavailable, having removed the files again, when something cannot be made.
     """
     require_new(folder)
     try:
@@ -46,7 +64,7 @@ def initialise(folder: Folder, *, passphrase: bytes, now: int) -> Initialised:
     except OSError as error:
         raise SetupError(f"{folder.path} cannot be made: {error.strerror}") from None
     try:
-        return _fill(folder, passphrase, now)
+        return _fill(folder, passphrase, register_url or folder.register, key_set_life_s, now)
     except BaseException as error:
         _remove(folder)
         if isinstance(error, OSError):
@@ -56,48 +74,67 @@ def initialise(folder: Folder, *, passphrase: bytes, now: int) -> Initialised:
 
 def require_new(folder: Folder) -> None:
     """Raise AlreadyInitialised when there is any part of an issuer in `folder`."""
-    made = (folder.root_key, folder.root_public_key, folder.document_hash_key, folder.register)
-    for path in (*made, folder.signing_keys):
+    for path in (*_files(folder), folder.register, folder.signing_keys):
         if path.exists():
             raise AlreadyInitialised(f"{path} exists already: nothing was touched")
 
 
-def _fill(folder: Folder, passphrase: bytes, now: int) -> Initialised:
+def _fill(
+    folder: Folder, passphrase: bytes, register: str | Path, key_set_life_s: int, now: int
+) -> Initialised:
+    """Make the files, then the register: what an interrupted one leaves in PostgreSQL is tables alone."""
     root_secret, signing_secret = new_secret(), new_secret()
-    root, key = SecretKeyStore(root_secret), SecretKeyStore(signing_secret)
+    root, store = SecretKeyStore(root_secret), SecretKeyStore(signing_secret)
+    key_id = key_id_of(store)
     key_set = KeySet.of(
         version=1,
         issued_at=now,
-        expires_at=now + KEY_SET_VALIDITY_S,
-        keys=[VerifyingKey(key.public_key)],
+        expires_at=now + key_set_life_s,
+        keys=[VerifyingKey(store.public_key)],
     )
+    signed = sign_key_set(key_set, root)
     write_key_file(folder.root_key, root_secret, purpose=Purpose.ROOT, passphrase=passphrase)
-    write_key_file(
-        folder.signing_key(key_id_of(key)), signing_secret, purpose=Purpose.SIGNING, passphrase=passphrase
-    )
+    write_key_file(folder.signing_key(key_id), signing_secret, purpose=Purpose.SIGNING, passphrase=passphrase)
     write_key_file(
         folder.document_hash_key, new_secret(), purpose=Purpose.DOCUMENT_HASH, passphrase=passphrase
     )
-    pem = Ed25519PublicKey.from_public_bytes(root.public_key).public_bytes(
+    write_atomically(folder.root_public_key, _pem(root.public_key), replace=False)
+    write_atomically(folder.reasons, DEFAULT_LIST.encode(), mode=0o600, replace=False)
+    client_keys = {LOCAL_CLIENT: bearer.make_key(), APPROVER_CLIENT: bearer.make_key()}
+    bearer.write_key_file(folder.local_client_key, client_keys[LOCAL_CLIENT])
+    bearer.write_key_file(folder.approver_client_key, client_keys[APPROVER_CLIENT])
+    with contextlib.closing(Database.create(register)) as database, database.write() as connection:
+        clients = Clients(database=database)
+        for name, key in client_keys.items():
+            new = NewClient(name, _CLIENTS[name], bearer_key_sha256=bearer.hash_key(key))
+            clients.add_in(connection, new, now=now)
+        first = Key(key_id, store.public_key, KeyState.PREPARED, created_at=now)
+        key_rows.add_key(connection, first)
+        key_rows.add_key_set(connection, key_set, signed, now=now)
+        key_rows.activate_key(connection, key_id, now=now)
+    return Initialised(key_id_of(root), key_id, key_set)
+
+
+def _pem(public_key: bytes) -> bytes:
+    return Ed25519PublicKey.from_public_bytes(public_key).public_bytes(
         Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
     )
-    write_atomically(folder.root_public_key, pem, replace=False)
-    with contextlib.closing(Database.create(folder.register)) as database:
-        keys = Keys(database)
-        keys.add_active_key(key.public_key, now=now)
-        keys.add_key_set(key_set, _sign_key_set(key_set, root))
-    return Initialised(key_id_of(root), key_id_of(key), key_set)
 
 
-def _sign_key_set(key_set: KeySet, root: KeyStore) -> bytes:
-    protected, payload, to_sign = key_set_to_sign(key_set, VerifyingKey(root.public_key))
-    return cose.assemble_sign1(protected, payload, root.sign(to_sign))
+def _files(folder: Folder) -> tuple[Path, ...]:
+    return (
+        folder.root_key,
+        folder.root_public_key,
+        folder.document_hash_key,
+        folder.reasons,
+        folder.local_client_key,
+        folder.approver_client_key,
+    )
 
 
 def _remove(folder: Folder) -> None:
     """Remove what an initialisation made that did not get to its end."""
-    files = (folder.root_key, folder.root_public_key, folder.document_hash_key)
-    for path in (*files, *folder.path.glob("register.db*"), *folder.signing_keys.glob("*.key")):
+    for path in (*_files(folder), *folder.path.glob("register.db*"), *folder.signing_keys.glob("*.key")):
         path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         folder.signing_keys.rmdir()

@@ -2,9 +2,10 @@
 
 from typing import Protocol
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from nacl.bindings import crypto_sign, crypto_sign_seed_keypair
 
 from verifier.wire import cose
+from verifier.wire.ed25519 import SIGNATURE_BYTES
 
 
 class KeyStore(Protocol):
@@ -19,16 +20,20 @@ class KeyStore(Protocol):
 
 
 class SecretKeyStore:
-    """A private key in the memory of this process, from a key file."""
+    """A private key in the memory of this process, from a key file.
+
+    It signs with libsodium, which took 21 microseconds where OpenSSL took 34 (`make bench`), lets other
+    threads run meanwhile, and is what verifiers use. Ed25519 is deterministic: both make the same bytes.
+    """
 
     def __init__(self, secret: bytes) -> None:
         """Take the 32 bytes of an Ed25519 private key."""
-        self._private_key = Ed25519PrivateKey.from_private_bytes(secret)
-        self.public_key = self._private_key.public_key().public_bytes_raw()
+        # libsodium's secret key is the secret and the public key, so that signing need not derive it.
+        self.public_key, self._secret_key = crypto_sign_seed_keypair(secret)
 
     def sign(self, message: bytes) -> bytes:
         """Return the signature (RFC 8032) on `message`, 64 bytes."""
-        return self._private_key.sign(message)
+        return crypto_sign(message, self._secret_key)[:SIGNATURE_BYTES]
 
 
 def key_id_of(key: KeyStore) -> bytes:

@@ -1,26 +1,33 @@
 """Bring the outbox to Redis: in order, at least once, in one thread.
 
-Killed between the MULTI and the settling of the outbox, we publish the same rows again after a restart:
-at most one batch, which ends with the records that Redis holds already, so nobody sees an older state.
+A row of the outbox says which credential; its record is read when it is published. Killed between the
+MULTI and the settling of the outbox, we publish the same rows again after a restart: at most one batch,
+with records as new or newer, so nobody sees an older state.
 
 Redis is a cache. Each write first checks that Redis is as we left it (issuer/status_writer.py); if it
-was emptied, set back to a snapshot, or never written, it is rebuilt from the register. Rows that are in
-the outbox when the rebuild takes its snapshot are in the snapshot too, and are dropped with it; what
-comes later is published behind it.
+was emptied, set back to a snapshot, or never written, it is rebuilt from the register, without an epoch
+until it is whole: verifiers keep their mirrors, and load it when it is done. Rows that are in the outbox
+when such a rebuild begins are covered by it, and dropped with it; what comes later is published behind it.
+A rebuild that an operator asks for, on a Redis that is as we left it, is a job that goes on in steps
+between batches and heartbeats (issuer/cache_steps.py), as checks and repairs do.
 
 While Redis is away the outbox grows, on disk, and callers are told at once that their change is pending.
 """
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
 
 import structlog
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from issuer.errors import CacheMismatch, IssuerError
+from issuer.cache_job import CacheJob
+from issuer.cache_steps import Cache, CacheSteps, Progress, rebuild
+from issuer.errors import CacheMismatch, CacheUnavailable, FailedPrecondition, IssuerError
+from issuer.metrics import OUTBOX_ROWS
 from issuer.register.keys import Keys
-from issuer.register.outbox import FeedPosition, Outbox, OutboxRow
+from issuer.register.outbox import FeedPosition, Outbox
 from issuer.status_writer import StatusWriter
 from verifier.wire.status_store import MAX_UPDATES_PER_ENTRY, partition_of, shard_of
 
@@ -30,6 +37,10 @@ PUBLICATION_WAIT_S = 0.5
 # Soon enough to be live again when Redis is, seldom enough not to burden one that is just starting.
 _RETRY_S = 0.2
 _STOP_WAIT_S = 5.0
+# Beside threads that compute, a turn waits its twentieth of a second however much it carries. In Redis it is
+# a matter of 10 ms.
+_ROWS_PER_TURN = 4 * MAX_UPDATES_PER_ENTRY
+_COUNT_S = 1.0
 
 _log = structlog.get_logger("issuer.publisher")
 
@@ -50,14 +61,26 @@ class Publisher:
         self._writer = writer
         self._monotonic = monotonic
         self._positions: Mapping[int, FeedPosition] | None = None  # None: not read from the register yet
-        self._next_heartbeat_s = monotonic()
-        self._published_seq = 0
-        self._trouble: str | None = None
+        self._next_heartbeat_s = self._next_count_s = monotonic()
         self._mismatch: str | None = None  # why Redis is being rebuilt
+        # Shared with the threads that wait.
+        self._published_seq = 0
+        self._key_sets_asked = 0
+        self._key_sets_put = 0
+        self._trouble: str | None = None
+        self._job: CacheJob | None = None
+        self._is_rebuilding = False
         self._progress = threading.Condition()
         self._woken = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+        self._cache = Cache(
+            outbox=outbox,
+            keys=keys,
+            writer=writer,
+            fences=lambda: self._positions or {},
+            adopt=lambda positions: self._settle(0, positions),
+        )
 
     def start(self) -> None:
         """Begin to publish."""
@@ -68,7 +91,12 @@ class Publisher:
         self._stopping.set()
         self._woken.set()
         self._thread.join(_STOP_WAIT_S)
+        self._fail_job(CacheUnavailable("the issuer stops"))
         self._writer.close()
+
+    def wake(self) -> None:
+        """Publish what is in the outbox now, and not only at the next heartbeat."""
+        self._woken.set()
 
     def wait_until_published(self, seq: int) -> bool:
         """Tell whether the outbox is in Redis up to `seq`; waits up to PUBLICATION_WAIT_S for it.
@@ -82,16 +110,59 @@ class Publisher:
             )
             return self._published_seq >= seq
 
-    def turn(self) -> bool:
-        """Publish one batch, send the heartbeat when it is due; tell whether more may be waiting.
+    def publish_key_set(self) -> bool:
+        """Put the register's newest key set into Redis at once; tell whether it is there, as above."""
+        with self._progress:
+            self._key_sets_asked += 1
+            asked = self._key_sets_asked
+        self._woken.set()
+        with self._progress:
+            self._progress.wait_for(
+                lambda: self._key_sets_put >= asked or self._trouble is not None, PUBLICATION_WAIT_S
+            )
+            return self._key_sets_put >= asked
 
-        Raises RedisError or RegisterUnavailable, the outbox being as it was.
+    def carry_out(self, steps: CacheSteps) -> Generator[Progress, None, None]:
+        """Rebuild, check or repair Redis (issuer/cache_steps.py) and give the progress, at least each second.
+
+        Closing the iterator ends the job after the step under way. Raises FailedPrecondition while another
+        one is under way, or when Redis holds the status of another issuer; CacheUnavailable;
+        RegisterUnavailable.
         """
+        job = CacheJob(steps(self._cache))
+        with self._progress:
+            if self._stopping.is_set():
+                raise CacheUnavailable("the issuer stops")
+            if self._job is not None or self._is_rebuilding:
+                raise FailedPrecondition("Redis is being rebuilt or checked already: wait until that is done")
+            self._job = job
+        self._woken.set()
+        try:
+            yield from job.watch()
+        finally:
+            job.cancel()
+            self._woken.set()
+
+    def turn(self) -> bool:
+        """Publish one batch, send the heartbeat when it is due, and make a step of the job if there is one.
+
+        Returns whether there may be more to do. Raises RedisError or RegisterUnavailable, the outbox being
+        as it was and the job at its end.
+        """
+        try:
+            self._count_backlog()
+            return self._work()
+        except Exception as error:
+            self._fail_job(error)
+            raise
+
+    def _work(self) -> bool:
         if self._positions is None:
             self._positions = self._outbox.positions()
         try:
             self._require_all_partitions(self._positions)
-            return self._publish(self._positions)
+            is_more_waiting = self._publish(self._positions)
+            return self._advance_job() or is_more_waiting
         except CacheMismatch as mismatch:
             self._rebuild(str(mismatch))
             return True
@@ -103,49 +174,109 @@ class Publisher:
             raise CacheMismatch(f"partitions: {len(positions)} before, {self._writer.partitions} now")
 
     def _publish(self, before: Mapping[int, FeedPosition]) -> bool:
-        rows = self._outbox.next_rows(MAX_UPDATES_PER_ENTRY)
-        is_heartbeat_due = self._monotonic() >= self._next_heartbeat_s
-        updates = _updates_by_partition(rows, self._writer.partitions)
+        batch = self._outbox.next_batch(_ROWS_PER_TURN)
+        is_heartbeat_due = self._monotonic() >= self._next_heartbeat_s or self._is_key_set_asked()
+        updates = _by_partition(batch.updates, self._writer.partitions)
         positions = dict(before)
         for partition in range(self._writer.partitions):
             if is_heartbeat_due or partition in updates:
                 position = self._writer.append(partition, before[partition], updates.get(partition, ()))
                 if partition in updates:
                     positions[partition] = position
-        if rows:
-            self._settle(rows[-1].seq, positions)
+        self._tell_published(batch.last_seq)
         if is_heartbeat_due:
-            self._writer.put_key_set(self._keys.newest_key_set())
+            self._put_key_set()
             self._next_heartbeat_s = self._monotonic() + HEARTBEAT_S
-        return len(rows) == MAX_UPDATES_PER_ENTRY
+        if batch.row_count:
+            self._settle(batch.last_seq, positions)
+        return batch.row_count == _ROWS_PER_TURN
+
+    def _is_key_set_asked(self) -> bool:
+        return self._key_sets_asked != self._key_sets_put
+
+    def _put_key_set(self) -> None:
+        with self._progress:
+            asked = self._key_sets_asked
+        self._writer.put_key_set(self._keys.newest_key_set())
+        with self._progress:
+            self._key_sets_put = asked
+            self._progress.notify_all()
 
     def _rebuild(self, reason: str) -> None:
         if reason != self._mismatch:
             _log.warning("rebuild of Redis begins", reason=reason)
             self._mismatch = reason
         begun_s = self._monotonic()
-        with self._outbox.snapshot() as snapshot:
-            positions = self._writer.rebuild(
-                snapshot.records,
-                signed_key_set=self._keys.newest_key_set(),
-            )
-        self._settle(snapshot.last_seq, positions)
+        with self._progress:
+            self._is_rebuilding = True
+        try:
+            last_seq, progress = self._rebuild_without_epoch()
+        finally:
+            with self._progress:
+                self._is_rebuilding = False
+        if not progress.is_done:
+            return
+        self._tell_published(last_seq)
         self._mismatch = None
         self._next_heartbeat_s = self._monotonic() + HEARTBEAT_S
-        _log.info(
-            "rebuild of Redis done",
-            records=snapshot.record_count,
-            seconds=round(self._monotonic() - begun_s, 3),
-        )
+        seconds = round(self._monotonic() - begun_s, 3)
+        _log.info("rebuild of Redis done", records=progress.records, seconds=seconds)
+        if job := self._take_job():
+            job.was_rebuilt(progress, reason=reason)
 
-    def _settle(self, last_seq: int, positions: Mapping[int, FeedPosition]) -> None:
+    def _rebuild_without_epoch(self) -> tuple[int, Progress]:
+        """Return the seq of the last row that is covered, and the progress: not done when told to stop."""
+        last_seq = self._outbox.last_seq()  # before a record is read
+        begun = self._writer.begin_rebuild()
+        self._put_key_set()
+        cache = replace(
+            self._cache, fences=lambda: begun, adopt=lambda positions: self._settle(last_seq, positions)
+        )
+        progress = Progress()
+        for latest in rebuild(cache):
+            progress = latest
+            if self._is_key_set_asked():  # verifiers follow it, whether there is an epoch or not
+                self._put_key_set()
+            if self._stopping.is_set():
+                break
+        return last_seq, progress
+
+    def _advance_job(self) -> bool:
+        """Make a step of the job; tell whether there is one."""
+        job = self._job
+        if job is None:
+            return False
+        progress = job.advance()
+        if progress is None or progress.is_done:
+            self._take_job()  # before the caller hears of it: it may ask for the next one
+        if progress is not None:
+            job.tell(progress)
+        return True
+
+    def _fail_job(self, error: Exception) -> None:
+        if job := self._take_job():
+            job.fail(error)
+
+    def _take_job(self) -> CacheJob | None:
+        with self._progress:
+            job, self._job = self._job, None
+        return job
+
+    def _tell_published(self, last_seq: int) -> None:
         with self._progress:
             self._published_seq = max(self._published_seq, last_seq)
             self._progress.notify_all()
+
+    def _settle(self, last_seq: int, positions: Mapping[int, FeedPosition]) -> None:
         self._outbox.settle(last_seq, positions)
         # Not before: where the register could not note it, Redis has to look wrong to us after a rebuild,
-        # or rows would be published that are older than the rebuild.
+        # or a restart would find another epoch than we go on with.
         self._positions = positions
+
+    def _count_backlog(self) -> None:
+        if self._monotonic() >= self._next_count_s:
+            OUTBOX_ROWS.set(self._outbox.backlog())
+            self._next_count_s = self._monotonic() + _COUNT_S
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -174,15 +305,16 @@ class Publisher:
             _log.warning("changes are pending: they are safe, but do not reach Redis", trouble=trouble)
 
 
-def _updates_by_partition(
-    rows: Sequence[OutboxRow], partitions: int
+def _by_partition(
+    updates: Sequence[tuple[int, int]], partitions: int
 ) -> Mapping[int, Sequence[tuple[int, int]]]:
-    """Return the last record of each credential, by index, for the partitions that have any."""
-    newest = {row.credential_index: row.record for row in rows}
-    updates: dict[int, list[tuple[int, int]]] = {}
-    for index in sorted(newest):
-        updates.setdefault(partition_of(shard_of(index), partitions), []).append((index, newest[index]))
-    return updates
+    """Return the updates of the partitions that have any, in the same order."""
+    if partitions == 1:
+        return {0: updates} if updates else {}
+    apart: dict[int, list[tuple[int, int]]] = {}
+    for index, record in updates:
+        apart.setdefault(partition_of(shard_of(index), partitions), []).append((index, record))
+    return apart
 
 
 def _describe(error: Exception) -> str:

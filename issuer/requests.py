@@ -1,138 +1,229 @@
-"""Requests as they come over the wire, checked field by field and turned into what the register takes.
+"""Requests about holders and credentials, checked field by field and turned into what the register takes.
 
-Every function raises InvalidArgument, which names the field as the request has it.
+The checks themselves are public: other requests have fields of the same kinds. Every function raises
+InvalidArgument, which names the field as the request has it; those that read the rows of an import give a
+RowRefused in the place of a row that is wrong.
+
+A row of an import has some microseconds here, so each check first asks the question that nearly every
+value answers at once.
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from issuer.documents import normalise
 from issuer.errors import InvalidArgument
-from issuer.register.entries import NewCredential, NewHolder, StatusChange
-from issuer.signing import MAX_WINDOWS
-from issuer.v1 import issuer_pb2 as pb
+from issuer.register.entries import CredentialStanding, NewCredential, NewHolder
+from issuer.register.import_rows import RowRefused
+from issuer.v1 import admin_pb2 as pb
 from verifier.wire.code import CredentialKind
-from verifier.wire.status_record import Colour
 
 MAX_LIST = 1_000
+MAX_EXTERNAL_ID = 64
+DEFAULT_PAGE = 100
+# SQLite has no larger ids, and ours begin at 1.
+MAX_ID = 2**63 - 1
+# The end of the year 9999, behind which no calendar of ours goes.
+MAX_TIME = 253_402_300_799
 
 _MAX_NAME = 200
 _MAX_DOCUMENT_TYPE = 32
 _MAX_DOCUMENT_NUMBER = 64
 _MAX_REGION = 64
-_MAX_AUTHORITY = 64
-_MAX_REASON = 0xFFFF
-# SQLite has no larger ids, and ours begin at 1.
-_MAX_HOLDER_ID = 2**63 - 1
+_MAX_APP = 64
 # Line breaks and terminal escapes in a name would end up on a clerk's screen.
 _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 _Item = TypeVar("_Item")
+_New = TypeVar("_New")
 
 
-def read_new_holders(request: pb.EnrolHoldersRequest) -> Sequence[NewHolder]:
-    """Return the holders to enter."""
-    return [
-        _read_new_holder(holder, f"holders[{number}]")
-        for number, holder in enumerate(_bounded(request.holders, "holders"))
-    ]
+# Checks of single fields
 
 
-def read_new_credentials(request: pb.IssueCredentialsRequest) -> Sequence[NewCredential]:
-    """Return the credentials to issue."""
-    return [
-        NewCredential(
-            _holder_id(credential.holder_id, f"credentials[{number}].holder_id"),
-            _kind(credential.kind, f"credentials[{number}].kind"),
-        )
-        for number, credential in enumerate(_bounded(request.credentials, "credentials"))
-    ]
+def text(value: str, field: str, max_characters: int, *, is_required: bool = True) -> str:
+    """Return a text without control characters, 1 to `max_characters` long, or empty if it may be."""
+    if len(value) > max_characters:
+        raise InvalidArgument(field, f"expected at most {max_characters} characters, got {len(value)}")
+    if is_required and (not value or value.isspace()):
+        raise InvalidArgument(field, f"expected 1 to {max_characters} characters, got none")
+    # What is printable has none of the forbidden; what is not may be a space or a letter too new for us.
+    if not value.isprintable() and any(unicodedata.category(one) in _FORBIDDEN_CATEGORIES for one in value):
+        raise InvalidArgument(field, "expected no control characters")
+    return value
 
 
-def read_status_changes(request: pb.SetStatusesRequest, *, now: int) -> Sequence[StatusChange]:
-    """Return the changes to carry out; `now` is Unix seconds."""
-    return [
-        _read_status_change(change, f"changes[{number}]", now)
-        for number, change in enumerate(_bounded(request.changes, "changes"))
-    ]
-
-
-def read_credential_index(credential_index: int) -> int:
-    """Return a credential_index that can exist."""
-    if credential_index == 0:
-        raise InvalidArgument("credential_index", "expected 1 to 4294967295, got 0")
-    return credential_index
-
-
-def read_window_count(window_count: int) -> int:
-    """Return how many windows are asked for."""
-    if window_count > MAX_WINDOWS:
-        raise InvalidArgument("window_count", f"expected 1 to {MAX_WINDOWS}, got {window_count}")
-    return window_count or 1
-
-
-def _read_new_holder(holder: pb.NewHolder, field: str) -> NewHolder:
-    document_type = _text(holder.document_type, f"{field}.document_type", _MAX_DOCUMENT_TYPE)
-    document_number = _text(holder.document_number, f"{field}.document_number", _MAX_DOCUMENT_NUMBER)
-    if not normalise(document_number):
-        raise InvalidArgument(f"{field}.document_number", "expected letters or digits")
-    return NewHolder(
-        name=_text(holder.name, f"{field}.name", _MAX_NAME),
-        document_type=document_type,
-        document_number=document_number,
-        region=_text(holder.region, f"{field}.region", _MAX_REGION, is_required=False),
-    )
-
-
-def _read_status_change(change: pb.StatusChange, field: str, now: int) -> StatusChange:
-    colour = _colour(change.colour, f"{field}.colour")
-    if change.reason > _MAX_REASON:
-        raise InvalidArgument(f"{field}.reason", f"expected 0 to {_MAX_REASON}, got {change.reason}")
-    if change.reason == 0 and colour is not Colour.GREEN:
-        raise InvalidArgument(f"{field}.reason", f"expected a reason for {colour.name}, got none")
-    if not 0 <= change.negative_test_at <= now:
-        raise InvalidArgument(f"{field}.negative_test_at", "expected Unix seconds that are not in the future")
-    return StatusChange(
-        holder_id=_holder_id(change.holder_id, f"{field}.holder_id"),
-        colour=colour,
-        reason=change.reason,
-        authority=_text(change.authority, f"{field}.authority", _MAX_AUTHORITY),
-        operator=_text(change.operator, f"{field}.operator", _MAX_AUTHORITY),
-        negative_test_min=change.negative_test_at // 60,
-    )
-
-
-def _bounded(items: Sequence[_Item], field: str) -> Sequence[_Item]:
+def bounded(items: Sequence[_Item], field: str) -> Sequence[_Item]:
+    """Return a list of 1 to 1 000 entries."""
     if not 1 <= len(items) <= MAX_LIST:
         raise InvalidArgument(field, f"expected 1 to {MAX_LIST} entries, got {len(items)}")
     return items
 
 
-def _text(value: str, field: str, max_characters: int, *, is_required: bool = True) -> str:
-    if len(value) > max_characters:
-        raise InvalidArgument(field, f"expected at most {max_characters} characters, got {len(value)}")
-    if is_required and not value.strip():
-        raise InvalidArgument(field, f"expected 1 to {max_characters} characters, got none")
-    if any(unicodedata.category(character) in _FORBIDDEN_CATEGORIES for character in value):
-        raise InvalidArgument(field, "expected no control characters")
-    return value
-
-
-def _holder_id(value: int, field: str) -> int:
-    if not 1 <= value <= _MAX_HOLDER_ID:
+def holder_id(value: int, field: str = "holder_id") -> int:
+    """Return an id that a holder can have."""
+    if not 1 <= value <= MAX_ID:
         raise InvalidArgument(field, "expected the id of a holder, from 1 on")
     return value
 
 
-def _kind(value: int, field: str) -> CredentialKind:
+def holder_by(
+    id_given: int, external_id_given: str, *, id_field: str, external_id_field: str
+) -> tuple[int | None, str | None]:
+    """Return id or external_id of a holder, of which a request has to give one; the other is None."""
+    if id_given and external_id_given:
+        raise InvalidArgument(id_field, f"expected this or {external_id_field}, got both")
+    if external_id_given:
+        return None, text(external_id_given, external_id_field, MAX_EXTERNAL_ID)
+    return holder_id(id_given, id_field), None
+
+
+def external_id(value: str, field: str = "external_id", *, is_required: bool = False) -> str | None:
+    """Return an id in the system that an entry comes from; None: none given."""
+    return text(value, field, MAX_EXTERNAL_ID, is_required=is_required) or None
+
+
+def credential_index(value: int, field: str = "credential_index") -> int:
+    """Return an index that a credential can have."""
+    if value == 0:
+        raise InvalidArgument(field, "expected 1 to 4294967295, got 0")
+    return value
+
+
+def page_size(value: int) -> int:
+    """Return how many entries are asked for."""
+    if value > MAX_LIST:
+        raise InvalidArgument("page_size", f"expected 1 to {MAX_LIST}, got {value}")
+    return value or DEFAULT_PAGE
+
+
+def valid_until(value: int, field: str = "valid_until") -> int | None:
+    """Return when something ends by itself, Unix seconds; None: never.
+
+    That it lies in the future is the register's to check: a row of an import that was in time stays known.
+    """
+    if not 0 <= value <= MAX_TIME:
+        raise InvalidArgument(field, f"expected Unix seconds up to {MAX_TIME}, or 0 for never")
+    return value or None
+
+
+def kind(value: int, field: str = "kind") -> CredentialKind:
+    """Return a kind of credential."""
     try:
         return CredentialKind(value)
     except ValueError:
         raise InvalidArgument(field, f"expected PHONE or PAPER, got {value}") from None
 
 
-def _colour(value: int, field: str) -> Colour:
-    if value not in (Colour.GREEN, Colour.YELLOW, Colour.RED):
-        raise InvalidArgument(field, f"expected GREEN, YELLOW or RED, got {value}")
-    return Colour(value)
+def standing(value: int, field: str = "state") -> CredentialStanding:
+    """Return a state of credentials."""
+    try:
+        return CredentialStanding(value)
+    except ValueError:
+        raise InvalidArgument(field, f"expected a state of credentials, got {value}") from None
+
+
+# Lists and rows
+
+
+def read_list(items: Sequence[_Item], field: str, read: Callable[[_Item], _New]) -> Sequence[_New]:
+    """Return what `read` makes of 1 to 1 000 entries; what it raises names the entry: `holders[3].name`."""
+    new: list[_New] = []
+    try:
+        for item in bounded(items, field):
+            new.append(read(item))  # noqa: PERF401 - the length tells which entry is refused
+    except InvalidArgument as refusal:
+        if refusal.field == field:
+            raise
+        raise InvalidArgument(f"{field}[{len(new)}].{refusal.field}", refusal.problem) from None
+    return new
+
+
+def read_rows(items: Sequence[_Item], read: Callable[[_Item], _New]) -> Sequence[_New | RowRefused]:
+    """Return what `read` makes of 1 to 1 000 rows of an import, RowRefused in the place of a wrong one."""
+    rows: list[_New | RowRefused] = []
+    for item in bounded(items, "rows"):
+        try:
+            rows.append(read(item))
+        except InvalidArgument as refusal:
+            rows.append(RowRefused(str(refusal)))
+    return rows
+
+
+def read_new_holder(holder: pb.NewHolder) -> NewHolder:
+    """Return a holder to enter."""
+    return _new_holder(holder, is_row=False)
+
+
+def read_holder_rows(request: pb.ImportHoldersRequest) -> Sequence[NewHolder | RowRefused]:
+    """Return the rows of a batch."""
+    guardians = request.guardian_external_ids
+    if not guardians:
+        return read_rows(request.rows, partial(_new_holder, is_row=True))
+    if len(guardians) != len(request.rows):
+        raise InvalidArgument(
+            "guardian_external_ids",
+            f"expected {len(request.rows)} as there are rows, or none, got {len(guardians)}",
+        )
+    return read_rows(
+        list(zip(request.rows, guardians, strict=True)),
+        lambda row: _new_holder(row[0], guardian_external_id=row[1], is_row=True),
+    )
+
+
+def read_new_credential(credential: pb.NewCredential) -> NewCredential:
+    """Return a credential to issue."""
+    return _new_credential(credential, is_row=False)
+
+
+def read_credential_rows(request: pb.ImportCredentialsRequest) -> Sequence[NewCredential | RowRefused]:
+    """Return the rows of a batch."""
+    return read_rows(request.rows, partial(_new_credential, is_row=True))
+
+
+def read_document(document_type: str, document_number: str) -> tuple[str, str]:
+    """Return type and number of a document; both are required."""
+    number = text(document_number, "document_number", _MAX_DOCUMENT_NUMBER)
+    if not normalise(number):
+        raise InvalidArgument("document_number", "expected letters or digits")
+    return text(document_type, "document_type", _MAX_DOCUMENT_TYPE), number
+
+
+def region(value: str) -> str:
+    """Return where a holder is registered; may be empty."""
+    return text(value, "region", _MAX_REGION, is_required=False)
+
+
+def _new_holder(holder: pb.NewHolder, *, is_row: bool, guardian_external_id: str = "") -> NewHolder:
+    guardian_id = holder.guardian_id
+    if guardian_id and guardian_external_id:
+        raise InvalidArgument("guardian_id", "expected this or guardian_external_id, got both")
+    document_type, document_number = read_document(holder.document_type, holder.document_number)
+    return NewHolder(
+        name=text(holder.name, "name", _MAX_NAME),
+        document_type=document_type,
+        document_number=document_number,
+        region=region(holder.region),
+        guardian_id=holder_id(guardian_id, "guardian_id") if guardian_id else None,
+        external_id=external_id(holder.external_id, is_required=is_row),
+        guardian_external_id=external_id(guardian_external_id, "guardian_external_id"),
+    )
+
+
+def _new_credential(credential: pb.NewCredential, *, is_row: bool) -> NewCredential:
+    its_holder_id, holder_external_id = holder_by(
+        credential.holder_id,
+        credential.holder_external_id,
+        id_field="holder_id",
+        external_id_field="holder_external_id",
+    )
+    return NewCredential(
+        holder_id=its_holder_id,
+        kind=kind(credential.kind),
+        holder_external_id=holder_external_id,
+        app=text(credential.app, "app", _MAX_APP, is_required=False) or None,
+        valid_until=valid_until(credential.valid_until),
+        external_id=external_id(credential.external_id, is_required=is_row),
+    )

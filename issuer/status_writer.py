@@ -2,16 +2,21 @@
 
 Records and their feed entry go into one MULTI. A write that got lost on its way can arrive late: we time
 out, connect again, write newer things, and then the network delivers the old packet. So each MULTI is
-fenced by WATCH on epoch and feed: whatever was sent before the feed moved on is refused by Redis, and an
-old record never covers a newer one. The same WATCH makes the check of what is there, and the write, one.
+fenced by WATCH on epoch and feed, and each moves the feed on: whatever was sent before is refused by Redis
+from then on, and an old record never covers a newer one. The same WATCH makes the check of what is there,
+and the write, one. Only shards that are written while there is no epoch leave the feed as it is; they are
+fenced by the entry with which their rebuild began.
 
-Every method raises redis.RedisError when Redis does not answer in time or answers with an error, and
-ForeignCache when another issuer's status is there.
+Every method raises redis.RedisError when Redis does not answer in time or answers with an error,
+CacheMismatch when Redis is not as the position says, and ForeignCache when another issuer's status is there.
 """
 
 import contextlib
+import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from redis.connection import AbstractConnection
@@ -20,17 +25,18 @@ from redis.exceptions import ResponseError, WatchError
 from issuer.errors import CacheMismatch, ForeignCache
 from issuer.register.outbox import FeedPosition
 from verifier.redis_connection import connect
-from verifier.wire.status_record import RECORD_BYTES
 from verifier.wire.status_store import (
     EPOCH_FIELD,
     FEED_MAX_ENTRIES,
     KEY_SET_KEY,
+    MAX_UPDATES_PER_ENTRY,
+    RECORDS_PER_SHARD,
+    SHARD_BYTES,
     UPDATES_FIELD,
     encode_updates,
     epoch_key,
     feed_key,
     new_epoch,
-    offset_of,
     owner_of,
     partition_of,
     shard_of,
@@ -39,10 +45,39 @@ from verifier.wire.status_store import (
 
 # What a frozen Redis may cost the thread that writes; nobody else waits for it.
 _REPLY_TIMEOUT_S = 1.0
-_KEYS_OF_PARTITIONS = "gatelight:{*}:*"
+# Keys that look like those of status. What else lies under gatelight: is not ours to judge.
+_STATUS_KEYS = "gatelight:{*}:*"
+_STATUS_KEY = re.compile(rb"gatelight:\{[^}]*\}:(?:feed|epoch|status:(\d{1,5})|status:.*)", re.DOTALL)
 _KEYS_PER_SCAN = 1_000
+_UPDATE_BYTES = 12
+_NOT_STATUS = "a key holds something else than status"
+
+# KEYS are shards, ARGV the updates of each, as feed entries have them. As commands of their own 4 096 changes
+# all over a city took 17 ms, and take 7.5 ms like this. Beside a thread that computes, each packet in which
+# Redis answers costs up to 5 ms more, and there were dozens.
+_WRITE_RECORDS = """
+for number, key in ipairs(KEYS) do
+  local updates = ARGV[number]
+  for at = 1, #updates, 12 do
+    local index = struct.unpack('<I4', updates, at)
+    redis.call('SETRANGE', key, index % 65536 * 8, string.sub(updates, at + 4, at + 11))
+  end
+end
+"""
 
 _Command = tuple[str | bytes | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """Where a rebuild stands that has taken a partition's epoch away."""
+
+    epoch: str  # which it will have
+    feed_id: bytes  # the entry with which it began; nobody else may write to the feed after it
+
+
+# What a write is fenced by.
+Fence = FeedPosition | Begun
 
 
 class StatusWriter:
@@ -57,115 +92,188 @@ class StatusWriter:
     def append(
         self, partition: int, position: FeedPosition, updates: Sequence[tuple[int, int]]
     ) -> FeedPosition:
-        """Write up to 4 096 records (credential_index and record, by index) of a partition, and feed them.
+        """Write records (credential_index and record, by index) of a partition, and feed them.
 
         Without updates it is a heartbeat. Returns where the feed stands then. Raises CacheMismatch, and
         writes nothing, when Redis has another epoch than ours or has lost entries that we wrote.
         """
-        commands = [
-            ("SETRANGE", status_key(shard, self.partitions), offset, content)
-            for shard, offset, content in _runs(updates)
-        ]
-        entry = _entry(partition, position.epoch, updates)
-        feed_id = self._transact(partition, *commands, entry, expected=position)
+        encoded = _encode(updates)
+        entries = [_entry(partition, position.epoch, entry) for entry in encoded or [b""]]
+        written = self._write(updates, b"".join(encoded))
+        feed_id = self._transact(partition, *written, *entries, fence=position)
         return FeedPosition(position.epoch, feed_id.decode())
+
+    def begin_rebuild(self) -> Mapping[int, Begun]:
+        """Take the epoch away, so that no verifier loads what is half written.
+
+        Verifiers that run keep their mirrors until there is an epoch again.
+        """
+        epoch = self._new_epoch()
+        return {partition: self._take_epoch(partition, epoch) for partition in range(self.partitions)}
+
+    def write_shard(
+        self,
+        shard: int,
+        content: bytes,
+        fences: Mapping[int, Fence],
+        updates: Sequence[tuple[int, int]] = (),
+    ) -> None:
+        """Write a whole shard; where there is an epoch, feed `updates`, which are records of it, as well."""
+        partition = partition_of(shard, self.partitions)
+        command = ("SET", status_key(shard, self.partitions), content)
+        fence = fences[partition]
+        self._transact(partition, command, *_entries(partition, fence, updates), fence=fence)
+
+    def delete(self, key: bytes, fences: Mapping[int, Fence]) -> None:
+        """Delete a key that does not belong into the status."""
+        for partition, fence in fences.items():
+            if key.startswith(b"gatelight:{%d}:" % partition):
+                self._transact(partition, ("DEL", key), *_entries(partition, fence), fence=fence)
+                return
+        self._redis.delete(key)  # of a partition that we never write
+
+    def give_epoch(self, fences: Mapping[int, Fence]) -> Mapping[int, FeedPosition]:
+        """Give a Redis that is right its new epoch: verifiers load it. Return where the feeds stand then."""
+        epoch = self._new_epoch()
+        positions = {}
+        for partition, fence in fences.items():
+            given = fence.epoch if isinstance(fence, Begun) else epoch
+            set_epoch = ("SET", epoch_key(partition), given)
+            feed_id = self._transact(partition, set_epoch, _entry(partition, given), fence=fence)
+            positions[partition] = FeedPosition(given, feed_id.decode())
+        return positions
 
     def put_key_set(self, signed: bytes) -> None:
         """Put the key set where verifiers look for it, unless it is there."""
-        if self._held_key_set() != signed:
+        if self.key_set() != signed:
             self._redis.set(KEY_SET_KEY, signed)
 
-    def rebuild(
-        self, records: Iterable[tuple[int, int]], *, signed_key_set: bytes
-    ) -> Mapping[int, FeedPosition]:
-        """Write every byte of Redis anew from all records, by index; return where the feeds stand then.
+    def key_set(self) -> bytes | None:
+        """Return the key set that is there; None for none, or for something else."""
+        try:
+            held: Any = self._redis.get(KEY_SET_KEY)
+        except ResponseError as error:
+            _require_wrong_type(error)
+            return None
+        return held  # type: ignore[no-any-return]
 
-        1. Take the epoch away, so that no verifier loads what is half written. Those that run keep
-           their mirrors.
-        2. Write all shards, one at a time, and delete what does not belong there.
-        3. Give the new epoch: verifiers load again.
+    def shard(self, shard: int) -> bytes | None:
+        """Return the bytes of a shard, empty without the key; None where it is no string.
+
+        One byte more than a shard may have is as far as it reads.
         """
-        epoch = new_epoch(self._root_key_id, secrets.token_bytes(16))
-        begun = [self._begin_rebuild(partition, epoch) for partition in range(self.partitions)]
-        kept = {key(partition) for partition in range(self.partitions) for key in (epoch_key, feed_key)}
-        for shard, content in _shards(records):
-            kept.add(self._write_shard(shard, content, begun))
-        self._delete_all_but(kept)
-        self.put_key_set(signed_key_set)
-        return {partition: self._give_epoch(partition, epoch, begun) for partition in range(self.partitions)}
+        try:
+            found: Any = self._redis.getrange(status_key(shard, self.partitions), 0, SHARD_BYTES)
+        except ResponseError as error:
+            _require_wrong_type(error)
+            return None
+        return found  # type: ignore[no-any-return]
+
+    def mismatch(self, partition: int, position: FeedPosition) -> str | None:
+        """Return in words how a partition is not as we left it; None when it is."""
+        try:
+            epoch = self._redis.get(epoch_key(partition))
+            newest = self._redis.xrevrange(feed_key(partition), count=1)
+        except ResponseError as error:
+            _require_wrong_type(error)
+            return _NOT_STATUS
+        self._refuse_foreign(partition, epoch)  # type: ignore[arg-type]
+        try:
+            _check(epoch, newest, position)
+        except CacheMismatch as mismatch:
+            return str(mismatch)
+        return None
+
+    def status_keys(self) -> Iterator[Sequence[bytes]]:
+        """Give the keys that look like those of status, page by page; a page may be empty."""
+        cursor = 0
+        while True:
+            page: Any = self._redis.scan(cursor, match=_STATUS_KEYS, count=_KEYS_PER_SCAN)
+            cursor, found = page
+            yield [key for key in found if _STATUS_KEY.fullmatch(key)]
+            if cursor == 0:
+                return
+
+    def shard_at(self, key: bytes) -> int | None:
+        """Return which shard lies at a key; None for the key of no shard."""
+        found = _STATUS_KEY.fullmatch(key)
+        if found is None or found[1] is None:
+            return None
+        shard = int(found[1])
+        return shard if key == status_key(shard, self.partitions).encode() else None
+
+    def is_feed_or_epoch(self, key: bytes) -> bool:
+        """Tell whether a key is that of a feed or an epoch of a partition that there is."""
+        return any(
+            key in (feed_key(partition).encode(), epoch_key(partition).encode())
+            for partition in range(self.partitions)
+        )
 
     def close(self) -> None:
         """Close the connections."""
         self._redis.close()
 
-    def _held_key_set(self) -> bytes | None:
-        try:
-            held = self._redis.get(KEY_SET_KEY)
-        except ResponseError:  # of another type
-            return None
-        return held if isinstance(held, bytes) else None
+    def _new_epoch(self) -> str:
+        return new_epoch(self._root_key_id, secrets.token_bytes(16))
 
-    def _begin_rebuild(self, partition: int, epoch: str) -> bytes:
+    def _write(self, updates: Sequence[tuple[int, int]], encoded: bytes) -> Sequence[_Command]:
+        """Return the command that writes records, or nothing for none."""
+        keys: list[str] = []
+        of_shards: list[bytes] = []
+        begin = 0
+        while begin < len(updates):
+            shard = shard_of(updates[begin][0])
+            end = bisect_left(updates, ((shard + 1) * RECORDS_PER_SHARD, 0), begin)
+            keys.append(status_key(shard, self.partitions))
+            of_shards.append(encoded[begin * _UPDATE_BYTES : end * _UPDATE_BYTES])
+            begin = end
+        return [("EVAL", _WRITE_RECORDS, len(keys), *keys, *of_shards)] if keys else []
+
+    def _take_epoch(self, partition: int, epoch: str) -> Begun:
         for key, kind in ((feed_key(partition), b"stream"), (epoch_key(partition), b"string")):
             if self._redis.type(key) not in (kind, b"none"):
                 self._redis.delete(key)
         # The entry says nothing to verifiers. It fences off writes of an earlier attempt; and as long as it
         # is the newest, nobody else rebuilds the same Redis, whose records would end up under our epoch.
-        begun: bytes = self._transact(partition, ("DEL", epoch_key(partition)), _entry(partition, epoch))
-        return begun
-
-    def _write_shard(self, shard: int, content: bytes, begun: Sequence[bytes]) -> str:
-        key = status_key(shard, self.partitions)
-        partition = partition_of(shard, self.partitions)
-        self._transact(partition, ("SET", key, content), newest_id=begun[partition])
-        return key
-
-    def _give_epoch(self, partition: int, epoch: str, begun: Sequence[bytes]) -> FeedPosition:
-        set_epoch = ("SET", epoch_key(partition), epoch)
-        feed_id = self._transact(partition, set_epoch, _entry(partition, epoch), newest_id=begun[partition])
-        return FeedPosition(epoch, feed_id.decode())
-
-    def _delete_all_but(self, kept: set[str]) -> None:
-        for key in self._redis.scan_iter(match=_KEYS_OF_PARTITIONS, count=_KEYS_PER_SCAN):
-            if key.decode(errors="replace") not in kept:
-                self._redis.delete(key)
-
-    def _transact(
-        self,
-        partition: int,
-        *commands: _Command,
-        expected: FeedPosition | None = None,
-        newest_id: bytes | None = None,
-    ) -> Any:
-        """Carry out one MULTI, unless somebody else writes meanwhile; return its last reply.
-
-        `newest_id` is that of the entry that has to be the newest still; None takes any.
-        """
-        epoch_is_at, feed_is_at = epoch_key(partition), feed_key(partition)
-        look = (
-            ("WATCH", epoch_is_at, feed_is_at),
-            ("GET", epoch_is_at),
-            ("XREVRANGE", feed_is_at, "+", "-", "COUNT", 1),
+        return Begun(
+            epoch, self._transact(partition, ("DEL", epoch_key(partition)), _entry(partition, epoch))
         )
-        try:
-            with self._connection() as connection:
-                _, epoch, newest = _ask(connection, look)
-                self._refuse_foreign(partition, epoch)
-                if expected is not None:
-                    _check(epoch, newest, expected)
-                if newest_id is not None and (not newest or newest[0][0] != newest_id):
-                    raise WatchError("somebody else writes to the feed")
-                *_, replies = _ask(connection, (("MULTI",), *commands, ("EXEC",)))
-        except ResponseError as error:
-            if str(error).startswith("WRONGTYPE"):
-                raise CacheMismatch("a key holds something else than status") from None
-            raise
+
+    def _transact(self, partition: int, *commands: _Command, fence: Fence | None = None) -> Any:
+        """Carry out one MULTI, unless somebody else writes meanwhile; return its last reply."""
+        with self._connection() as connection:
+            self._look(connection, partition, fence)
+            *_, replies = _ask(connection, (("MULTI",), *commands, ("EXEC",)))
         if replies is None:
             raise WatchError("somebody else writes to the feed")
-        # What Redis refuses only in the middle of a MULTI is a key of the wrong type; the rest is written.
-        if any(isinstance(reply, ResponseError) for reply in replies):
-            raise CacheMismatch("a key holds something else than status")
+        for reply in replies:
+            if isinstance(
+                reply, ResponseError
+            ):  # Redis finds it in the middle of a MULTI: the rest is written
+                _require_wrong_type(reply)
+                raise CacheMismatch(_NOT_STATUS)
         return replies[-1]
+
+    def _look(self, connection: AbstractConnection, partition: int, fence: Fence | None) -> None:
+        """Watch a partition and see whether it is ours, and as the fence says; None takes any."""
+        epoch_is_at, feed_is_at = epoch_key(partition), feed_key(partition)
+        try:
+            _, epoch, newest = _ask(
+                connection,
+                (
+                    ("WATCH", epoch_is_at, feed_is_at),
+                    ("GET", epoch_is_at),
+                    ("XREVRANGE", feed_is_at, "+", "-", "COUNT", 1),
+                ),
+            )
+        except ResponseError as error:
+            _require_wrong_type(error)
+            raise CacheMismatch(_NOT_STATUS) from None
+        self._refuse_foreign(partition, epoch)
+        if isinstance(fence, FeedPosition):
+            _check(epoch, newest, fence)
+        elif isinstance(fence, Begun) and (not newest or newest[0][0] != fence.feed_id):
+            raise WatchError("somebody else writes to the feed")
 
     def _refuse_foreign(self, partition: int, epoch: bytes | None) -> None:
         owner = owner_of(epoch) if epoch else None
@@ -198,11 +306,33 @@ def _ask(connection: AbstractConnection, commands: Sequence[_Command]) -> list[A
     return [connection.read_response() for _ in commands]
 
 
-def _entry(partition: int, epoch: str, updates: Sequence[tuple[int, int]] = ()) -> _Command:
+def _entry(partition: int, epoch: str, encoded: bytes = b"") -> _Command:
     """Return the command that adds an entry to a feed; without updates it is a heartbeat."""
-    fields = (UPDATES_FIELD, encode_updates(updates)) if updates else ()
+    fields = (UPDATES_FIELD, encoded) if encoded else ()
     trim = ("MAXLEN", "~", FEED_MAX_ENTRIES)
     return ("XADD", feed_key(partition), *trim, "*", EPOCH_FIELD, epoch, *fields)
+
+
+def _entries(partition: int, fence: Fence, updates: Sequence[tuple[int, int]] = ()) -> Sequence[_Command]:
+    """Return the commands that feed any number of updates, or a heartbeat; none while there is no epoch."""
+    if isinstance(fence, Begun):
+        return ()
+    encoded = _encode(updates) or [b""]
+    return [_entry(partition, fence.epoch, entry) for entry in encoded]
+
+
+def _encode(updates: Sequence[tuple[int, int]]) -> Sequence[bytes]:
+    """Return the updates of as many entries as it takes."""
+    return [
+        encode_updates(updates[at : at + MAX_UPDATES_PER_ENTRY])
+        for at in range(0, len(updates), MAX_UPDATES_PER_ENTRY)
+    ]
+
+
+def _require_wrong_type(error: ResponseError) -> None:
+    """Raise the error unless it says that a key holds another type than asked for."""
+    if "WRONGTYPE" not in str(error):  # a script says so in the middle of its own text
+        raise error
 
 
 def _check(epoch: Any, newest: Any, expected: FeedPosition) -> None:
@@ -218,34 +348,3 @@ def _check(epoch: Any, newest: Any, expected: FeedPosition) -> None:
 def _order(feed_id: str) -> tuple[int, int]:
     unix_ms, _, sequence = feed_id.partition("-")
     return int(unix_ms), int(sequence)
-
-
-def _runs(updates: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, bytes]]:
-    """Give shard, offset and bytes of the neighbouring records in `updates`, which are sorted by index."""
-    content = bytearray()
-    begin = 0
-    for index, record in updates:
-        is_next = content and index == begin + len(content) // RECORD_BYTES and offset_of(index) != 0
-        if not is_next:
-            if content:
-                yield shard_of(begin), offset_of(begin), bytes(content)
-            begin, content = index, bytearray()
-        content += record.to_bytes(RECORD_BYTES, "little")
-    if content:
-        yield shard_of(begin), offset_of(begin), bytes(content)
-
-
-def _shards(records: Iterable[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
-    """Give number and bytes of each shard that has records, up to its last record."""
-    content = bytearray()
-    current = 0
-    for index, record in records:
-        shard = shard_of(index)
-        if shard != current:
-            if content:
-                yield current, bytes(content)
-            current, content = shard, bytearray()
-        content.extend(bytes(offset_of(index) - len(content)))
-        content += record.to_bytes(RECORD_BYTES, "little")
-    if content:
-        yield current, bytes(content)

@@ -1,4 +1,4 @@
-"""Open what serving needs: register, signing key, published key set. The root's private key stays shut."""
+"""Open what serving needs: register, keys, published key set, and the root's private key if it is here."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,16 @@ from issuer.documents import DocumentHasher
 from issuer.errors import KeyFileError
 from issuer.folder import Folder
 from issuer.key_file import Purpose, read_key_file
-from issuer.key_store import KeyStore, SecretKeyStore, key_id_of
+from issuer.key_store import KeyStore, SecretKeyStore
+from issuer.keys.lifecycle import signing_key
+from issuer.keys.rotation import open_signing_key
 from issuer.register.database import Database
-from issuer.register.keys import Keys
+from issuer.register.keys import read_keys, read_newest_key_set
 from verifier.config import read_root_key
 from verifier.wire import cose
 from verifier.wire.ed25519 import VerifyingKey
 from verifier.wire.errors import KeySetError
-from verifier.wire.key_set import KeySet, read_key_set
+from verifier.wire.key_set import read_key_set
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,26 +24,35 @@ class Unlocked:
     """What an issuer serves with."""
 
     database: Database
-    key: KeyStore
-    key_set: KeySet
     documents: DocumentHasher
-    root_key_id: bytes
+    root_public_key: VerifyingKey
+    root: KeyStore | None  # None: the root key is kept elsewhere
+
+    @property
+    def root_key_id(self) -> bytes:
+        """The name of the root key."""
+        return cose.key_id(self.root_public_key.public_key)
 
 
-def unlock(folder: Folder, *, passphrase: bytes) -> Unlocked:
-    """Open an issuer's folder; raises SetupError or RegisterUnavailable."""
-    database = Database.open(folder.register)
+def unlock(folder: Folder, *, passphrase: bytes, register_url: str | None = None) -> Unlocked:
+    """Open an issuer's folder, with its register there or at `register_url`.
+
+    Raises SetupError or RegisterUnavailable. That the passphrase opens every key that is needed now is
+    found out here, and not when a phone waits for a bundle.
+    """
+    database = Database.open(register_url or folder.register)
     try:
-        root = _read_root(folder)
-        key, key_set = _unlock_signing_key(folder, root, Keys(database), passphrase)
-        document_key = read_key_file(
-            folder.document_hash_key, purpose=Purpose.DOCUMENT_HASH, passphrase=passphrase
-        )
+        root_public_key = _read_root(folder)
+        _require_match(folder, database, root_public_key, passphrase)
+        document_keys = [
+            read_key_file(path, purpose=Purpose.DOCUMENT_HASH, passphrase=passphrase)
+            for path in (folder.document_hash_key, *folder.older_document_hash_keys)
+        ]
+        root = _open_root(folder, root_public_key, passphrase)
     except BaseException:
         database.close()
         raise
-    root_key_id = cose.key_id(root.public_key)
-    return Unlocked(database, key, key_set, DocumentHasher(document_key), root_key_id)
+    return Unlocked(database, DocumentHasher(*document_keys), root_public_key, root)
 
 
 def _read_root(folder: Folder) -> VerifyingKey:
@@ -51,15 +62,24 @@ def _read_root(folder: Folder) -> VerifyingKey:
         raise KeyFileError(str(error)) from None
 
 
-def _unlock_signing_key(
-    folder: Folder, root: VerifyingKey, keys: Keys, passphrase: bytes
-) -> tuple[KeyStore, KeySet]:
-    path = folder.signing_key(keys.active_key_id())
-    key = SecretKeyStore(read_key_file(path, purpose=Purpose.SIGNING, passphrase=passphrase))
+def _require_match(folder: Folder, database: Database, root: VerifyingKey, passphrase: bytes) -> None:
+    """Refuse a folder and a register of two issuers, and a signing key that cannot be opened."""
+    with database.read() as connection:
+        signed, keys = read_newest_key_set(connection), read_keys(connection)
     try:
-        key_set = read_key_set(keys.newest_key_set(), root)
+        read_key_set(signed, root)
     except KeySetError as error:
-        raise KeyFileError(f"{folder.root_public_key} does not match the key set: {error}") from None
-    if key_id_of(key) not in key_set.keys:
-        raise KeyFileError(f"{path}: the key is not in the published key set")
-    return key, key_set
+        raise KeyFileError(
+            f"{folder.root_public_key} does not match the key set of {database.name}: {error}"
+        ) from None
+    if (signing := signing_key(keys)) is not None:
+        open_signing_key(folder, signing.key_id, passphrase)
+
+
+def _open_root(folder: Folder, public_key: VerifyingKey, passphrase: bytes) -> KeyStore | None:
+    if not folder.root_key.exists():
+        return None
+    root = SecretKeyStore(read_key_file(folder.root_key, purpose=Purpose.ROOT, passphrase=passphrase))
+    if root.public_key != public_key.public_key:
+        raise KeyFileError(f"{folder.root_key} is not the private key of {folder.root_public_key}")
+    return root

@@ -63,6 +63,43 @@ def scans(count: int, seed: int) -> None:
     sys.exit(run(count, seed))
 
 
+@main.command()
+@click.option("--holders", type=click.IntRange(min=1), default=1_000_000, show_default=True)
+@click.option("--statuses", type=click.IntRange(min=1), default=1_000_000, show_default=True)
+def imports(holders: int, statuses: int) -> None:
+    """Import holders and statuses from files through the command line, until the last verdict is there."""
+    from loadtest.imports import run  # noqa: PLC0415
+
+    sys.exit(run(holders=holders, statuses=statuses))
+
+
+@main.command()
+@click.option("--records", type=click.IntRange(min=1), default=25_000_000, show_default=True)
+def rebuild(records: int) -> None:
+    """Rebuild Redis from a generated register; the exit code is 1 if a byte of it is wrong."""
+    from loadtest.rebuild import run  # noqa: PLC0415
+
+    sys.exit(run(records=records))
+
+
+@main.command()
+@click.option("--count", type=click.IntRange(min=1), default=100, show_default=True, help="How many kills.")
+@click.option("--seed", default=1, show_default=True, help="The same seed kills after the same pauses.")
+def kills(count: int, seed: int) -> None:
+    """Kill the issuer under load again and again; the exit code is 1 if anything was lost or differs."""
+    from loadtest.kills import run  # noqa: PLC0415
+
+    sys.exit(run(count=count, seed=seed))
+
+
+@main.command()
+def rotations() -> None:
+    """Rotate signing keys under load, then revoke one; the exit code is 1 if a valid code was refused."""
+    from loadtest.rotations import run  # noqa: PLC0415
+
+    sys.exit(run())
+
+
 if __name__ == "__main__":
     try:
         main(prog_name="python -m loadtest")

@@ -3,6 +3,7 @@
 Every line that is printed was checked; the exit code is 0 only if all of them came out as expected.
 """
 
+import os
 import random
 import subprocess
 import sys
@@ -16,15 +17,22 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from issuer.client import IssuerClient
-from issuer.v1 import issuer_pb2
+from issuer.v1 import admin_pb2, issuer_pb2
 from loadtest.burst import run_burst
 from loadtest.corpus import GATE, Corpus, Enrolled
 from loadtest.corpus_file import write_corpus
 from loadtest.embedded_redis import EmbeddedRedis
 from loadtest.load import describe
 from loadtest.qr_image import read_qr_image
-from loadtest.residents import enrol, read_residents, set_colour, write_residents
+from loadtest.residents import (
+    Staff,
+    approve,
+    ask_for_colour,
+    enrol,
+    read_residents,
+    set_colour,
+    write_residents,
+)
 from loadtest.stage import Stage, given_redis_url, stage
 from verifier.client import Answer, VerifierClient
 from verifier.gate.advice import advise
@@ -72,10 +80,10 @@ def run() -> int:
             address = running.start_verifier()
             console.print(f"  Redis {running.redis.url}, issuer {running.issuer_address}, verifier {address}")
             with (
-                IssuerClient(running.issuer_address) as issuer,
+                running.staff() as staff,
                 VerifierClient(address, gate_id="demo-gate") as gate,
             ):
-                _Demo(running, issuer, gate, checks, output).play(address)
+                _Demo(running, staff, gate, checks, output).play(address)
     if checks.failed:
         console.print(f"\n[bold red]{len(checks.failed)} lines were wrong:[/] {'; '.join(checks.failed)}")
         return 1
@@ -89,14 +97,14 @@ class _Demo:
     def __init__(
         self,
         running: Stage,
-        issuer: IssuerClient,
+        staff: Staff,
         gate: VerifierClient,
         checks: Checks,
         output: Path,
     ) -> None:
         self._stage = running
-        self._issuer = issuer.issuer
-        self._admin = issuer.admin
+        self._staff = staff
+        self._clerk = staff.clerk
         self._gate = gate
         self._checks = checks
         self._console = checks.console
@@ -121,7 +129,7 @@ class _Demo:
         began = time.monotonic()
         with Progress(*columns, console=self._console, transient=True) as progress:
             task = progress.add_task("Enrolling residents", total=len(residents))
-            population = enrol(self._admin, residents, lambda count: progress.advance(task, count))
+            population = enrol(self._staff, residents, lambda count: progress.advance(task, count))
         self._console.print(
             f"[bold]Enrolled {len(population)} residents[/] with a PHONE credential and a colour each, "
             f"in {time.monotonic() - began:.1f} s"
@@ -168,18 +176,18 @@ class _Demo:
     def _ahead(self, holder: Enrolled, seconds: int) -> bytes:
         """Return what the phone shows whose clock is fast: a later code of its bundle."""
         request = issuer_pb2.IssueBundleRequest(credential_index=holder.credential_index, window_count=20)
-        bundle = self._issuer.IssueBundle(request)
+        bundle = self._clerk.issuer.IssueBundle(request)
         shown_at = time.time() + seconds
         shown = next(code for code in reversed(bundle.codes) if code.not_before <= shown_at)
         return bytes(shown.qr_text.encode())
 
     def _replace_a_card(self, table: Table, holder: Enrolled) -> None:
         kind = int(CredentialKind.PAPER)
-        new = issuer_pb2.NewCredential(holder_id=self._holder_id(holder), kind=kind)  # type: ignore[arg-type]
-        issued = self._admin.IssueCredentials(issuer_pb2.IssueCredentialsRequest(credentials=[new]))
+        new = admin_pb2.NewCredential(holder_id=self._holder_id(holder), kind=kind)  # type: ignore[arg-type]
+        issued = self._clerk.admin.IssueCredentials(admin_pb2.IssueCredentialsRequest(credentials=[new]))
         index = issued.credential_indices[0]
         old_card = self._current_code(index)
-        self._admin.ReplaceCredential(issuer_pb2.ReplaceCredentialRequest(credential_index=index))
+        self._clerk.admin.ReplaceCredential(admin_pb2.ReplaceCredentialRequest(credential_index=index))
         answer = self._scan_until(old_card, _is(Verdict.REPLACED))
         table.add_row(
             *self._checks.check("a replaced printed card", "REPLACED", _name(answer), _advice(answer))
@@ -189,16 +197,20 @@ class _Demo:
 
     def _current_code(self, index: int) -> bytes:
         request = issuer_pb2.IssueBundleRequest(credential_index=index)
-        return bytes(self._issuer.IssueBundle(request).codes[0].qr_text.encode())
+        return bytes(self._clerk.issuer.IssueBundle(request).codes[0].qr_text.encode())
 
     def _turn_red(self, table: Table, holder: Enrolled) -> None:
         qr_text = self._current_code(holder.credential_index)
+        asked = ask_for_colour(self._clerk, self._holder_id(holder), Colour.RED)
+        answer = self._gate.verify(qr_text)
+        note = "a clerk asks for a red: nobody is red before a second person agrees"
+        table.add_row(*self._checks.check("asked to turn a resident red", "GREEN", _name(answer), note))
         began = time.perf_counter()
-        set_colour(self._admin, self._holder_id(holder), Colour.RED)
+        approve(self._staff.approver, asked.approval_id)
         answer = self._scan_until(qr_text, _is(Verdict.RED))
-        note = f"{(time.perf_counter() - began) * 1000:.0f} ms after the admin call began"
+        note = f"{(time.perf_counter() - began) * 1000:.0f} ms after the second person's call began"
         table.add_row(*self._checks.check("a resident turned red", "RED", _name(answer), note))
-        set_colour(self._admin, self._holder_id(holder), Colour.GREEN)
+        set_colour(self._staff, self._holder_id(holder), Colour.GREEN)
         answer = self._scan_until(qr_text, _is(Verdict.GREEN))
         table.add_row(*self._checks.check("and green again", "GREEN", _name(answer)))
 
@@ -213,15 +225,15 @@ class _Demo:
         answer = self._scan_until(self._current_code(index), lambda answer: answer.status_age_ms >= 2_000)
         age = f"status {answer.status_age_ms / 1000:.1f} s old"
         table.add_row(*self._checks.check("without Redis, scans are answered", "GREEN", _name(answer), age))
-        response = set_colour(self._admin, self._holder_id(holder), Colour.YELLOW)
-        publication = issuer_pb2.Publication.Name(response.publication).removeprefix("PUBLICATION_")
+        response = ask_for_colour(self._clerk, self._holder_id(holder), Colour.YELLOW)
+        publication = admin_pb2.Publication.Name(response.publication).removeprefix("PUBLICATION_")
         table.add_row(*self._checks.check("a change meanwhile is safe, and", "PENDING", publication))
         began = time.perf_counter()
         redis.restart()
         answer = self._scan_until(self._current_code(index), _is(Verdict.YELLOW))
         note = f"{time.perf_counter() - began:.1f} s after the restart, status {answer.status_age_ms} ms old"
         table.add_row(*self._checks.check("Redis is back: the change arrives", "YELLOW", _name(answer), note))
-        set_colour(self._admin, self._holder_id(holder), Colour.GREEN)
+        set_colour(self._staff, self._holder_id(holder), Colour.GREEN)
         answer = self._scan_until(self._current_code(index), _is(Verdict.GREEN))
         table.add_row(*self._checks.check("live again", "GREEN", _name(answer)))
         self._console.print(table)
@@ -243,8 +255,8 @@ class _Demo:
             self._console.print(f"  {path.relative_to(self._output)}")
 
     def _holder_id(self, enrolled: Enrolled) -> int:
-        request = issuer_pb2.GetCredentialRequest(credential_index=enrolled.credential_index)
-        return int(self._admin.GetCredential(request).holder_id)
+        request = admin_pb2.GetCredentialRequest(credential_index=enrolled.credential_index)
+        return int(self._clerk.admin.GetCredential(request).credential.holder_id)
 
     def _scan_until(self, qr_text: bytes, holds: Callable[[Answer], bool]) -> Answer:
         """Scan again and again until the answer is as wanted, or for 20 s; return the last one."""
@@ -257,7 +269,8 @@ class _Demo:
     def _command(self, *arguments: str) -> None:
         """Run gatelight-issuer as its staff would."""
         subprocess.run(
-            [sys.executable, "-m", "issuer", *arguments, "--server", self._stage.issuer_address],
+            [sys.executable, "-m", "issuer", *arguments],
+            env={**os.environ, **self._stage.environment},
             check=True,
             timeout=_WAIT_S,
         )

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from issuer.client import IssuerClient
 from loadtest.burst import Burst, run_burst
 from loadtest.corpus import GATE, Corpus
 from loadtest.corpus_file import write_corpus
@@ -34,8 +33,8 @@ def run(*, gates: int, seconds: int) -> int:
             Resident(f"张小{number}", "ID", f"load{number}", "north", Colour.GREEN)
             for number in range(_RESIDENTS)
         ]
-        with IssuerClient(running.issuer_address) as issuer, console.status("enrolling"):
-            population = enrol(issuer.admin, residents, lambda _: None)
+        with running.staff() as staff, console.status("enrolling"):
+            population = enrol(staff, residents, lambda _: None)
         corpus = Corpus(key=running.signing_key(), population=population, rng=random.Random())
         path = output / "corpus.jsonl"
         write_corpus(path, corpus.specimens(_SPECIMENS, now=int(time.time()), mix=GATE))

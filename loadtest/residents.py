@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from issuer.v1 import issuer_pb2 as pb
-from issuer.v1 import issuer_pb2_grpc as pb_grpc
+from issuer.client import IssuerClient
+from issuer.v1 import access_pb2
+from issuer.v1 import admin_pb2 as pb
 from loadtest.corpus import Enrolled
 from verifier.verdict import Verdict
 from verifier.wire.code import CredentialKind
@@ -17,7 +18,6 @@ COLUMNS = ("name", "document_type", "document_number", "region", "colour")
 # A code of the issuer's list; every yellow and red has to say why.
 REASON_CLOSE_CONTACT = 12
 _BATCH = 500
-_TIMEOUT_S = 30
 _FAMILY_NAMES = "王李张刘陈杨黄赵吴周徐孙马朱胡郭何高林罗"
 _GIVEN_NAMES = "伟芳娜秀敏静丽强磊军洋勇艳杰娟涛明超兰霞平刚桂英华玉建国文辉"
 _REGIONS = ("north", "east", "south", "west", "harbour")
@@ -57,9 +57,15 @@ def read_residents(path: Path) -> list[Resident]:
         ]
 
 
-def enrol(
-    admin: pb_grpc.AdminServiceStub, residents: Sequence[Resident], advance: Callable[[int], object]
-) -> list[Enrolled]:
+@dataclass(frozen=True, slots=True)
+class Staff:
+    """Two persons of the issuer: one who changes things, and one who agrees to what needs a second person."""
+
+    clerk: IssuerClient
+    approver: IssuerClient
+
+
+def enrol(staff: Staff, residents: Sequence[Resident], advance: Callable[[int], object]) -> list[Enrolled]:
     """Enter residents, give each a PHONE credential and a colour; call `advance` with how many were done.
 
     Raises grpc.RpcError.
@@ -67,19 +73,33 @@ def enrol(
     enrolled: list[Enrolled] = []
     for start in range(0, len(residents), _BATCH):
         batch = residents[start : start + _BATCH]
-        enrolled += _enrol_batch(admin, batch)
+        enrolled += _enrol_batch(staff, batch)
         advance(len(batch))
     return enrolled
 
 
-def set_colour(admin: pb_grpc.AdminServiceStub, holder_id: int, colour: Colour) -> pb.SetStatusesResponse:
-    """Set one holder's colour; raises grpc.RpcError."""
+def ask_for_colour(clerk: IssuerClient, holder_id: int, colour: Colour) -> pb.SetStatusesResponse:
+    """Set one holder's colour, or ask a second person to; raises grpc.RpcError."""
     request = pb.SetStatusesRequest(changes=[_change(holder_id, colour)])
-    response: pb.SetStatusesResponse = admin.SetStatuses(request, timeout=_TIMEOUT_S)
+    response: pb.SetStatusesResponse = clerk.admin.SetStatuses(request)
     return response
 
 
-def _enrol_batch(admin: pb_grpc.AdminServiceStub, batch: Sequence[Resident]) -> list[Enrolled]:
+def set_colour(staff: Staff, holder_id: int, colour: Colour) -> None:
+    """Set one holder's colour, with the second person's consent where it is needed; raises grpc.RpcError."""
+    if approval_id := ask_for_colour(staff.clerk, holder_id, colour).approval_id:
+        approve(staff.approver, approval_id)
+
+
+def approve(approver: IssuerClient, approval_id: int) -> None:
+    """Approve a request, and see it carried out; raises grpc.RpcError or RuntimeError."""
+    approval = approver.access.Approve(access_pb2.ApproveRequest(approval_id=approval_id)).approval
+    if approval.state != access_pb2.APPROVAL_STATE_APPROVED:
+        raise RuntimeError(f"approval {approval_id} was not carried out: {' '.join(approval.outcome)}")
+
+
+def _enrol_batch(staff: Staff, batch: Sequence[Resident]) -> list[Enrolled]:
+    admin = staff.clerk.admin
     new_holders = [
         pb.NewHolder(
             name=resident.name,
@@ -89,23 +109,22 @@ def _enrol_batch(admin: pb_grpc.AdminServiceStub, batch: Sequence[Resident]) -> 
         )
         for resident in batch
     ]
-    holder_ids = admin.EnrolHolders(
-        pb.EnrolHoldersRequest(holders=new_holders), timeout=_TIMEOUT_S
-    ).holder_ids
+    holder_ids = admin.EnrolHolders(pb.EnrolHoldersRequest(holders=new_holders)).holder_ids
     new_credentials = [
         pb.NewCredential(holder_id=holder_id, kind=int(CredentialKind.PHONE))  # type: ignore[arg-type]
         for holder_id in holder_ids
     ]
-    indices = admin.IssueCredentials(
-        pb.IssueCredentialsRequest(credentials=new_credentials), timeout=_TIMEOUT_S
-    ).credential_indices
+    issued = admin.IssueCredentials(pb.IssueCredentialsRequest(credentials=new_credentials))
     changes = [
         _change(holder_id, resident.colour) for holder_id, resident in zip(holder_ids, batch, strict=True)
     ]
-    admin.SetStatuses(pb.SetStatusesRequest(changes=changes), timeout=_TIMEOUT_S)
+    # So many colours at once, and reds among them, are for two persons to decide.
+    answer = admin.SetStatuses(pb.SetStatusesRequest(changes=changes))
+    if answer.approval_id:
+        approve(staff.approver, answer.approval_id)
     return [
         Enrolled(index, 1, CredentialKind.PHONE, _VERDICTS[resident.colour])
-        for index, resident in zip(indices, batch, strict=True)
+        for index, resident in zip(issued.credential_indices, batch, strict=True)
     ]
 
 
@@ -115,5 +134,4 @@ def _change(holder_id: int, colour: Colour) -> pb.StatusChange:
         colour=int(colour),  # type: ignore[arg-type]
         reason=0 if colour is Colour.GREEN else REASON_CLOSE_CONTACT,
         authority="city health office",
-        operator="demo",
     )

@@ -15,10 +15,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from issuer.client import IssuerClient
-from issuer.v1 import issuer_pb2
+from issuer.v1 import admin_pb2
 from loadtest.corpus import EVERYTHING, Corpus, Enrolled, Specimen
-from loadtest.residents import Resident, enrol
+from loadtest.residents import Resident, Staff, enrol
 from loadtest.stage import given_redis_url, stage
 from verifier.client import VerifierClient
 from verifier.verdict import Verdict
@@ -42,8 +41,8 @@ def run(count: int, seed: int) -> int:
     ):
         address = running.start_verifier()
         rng = random.Random(seed)
-        with IssuerClient(running.issuer_address) as issuer:
-            population = enrol_in_every_state(issuer)
+        with running.staff() as staff:
+            population = enrol_in_every_state(staff)
         corpus = Corpus(key=running.signing_key(), population=population, rng=rng)
         with (
             VerifierClient(address, gate_id="scans", deadline_s=30) as gate,
@@ -84,26 +83,30 @@ def compare(
     return wrong
 
 
-def enrol_in_every_state(issuer: IssuerClient) -> list[Enrolled]:
+def enrol_in_every_state(staff: Staff) -> list[Enrolled]:
     """Enrol holders whose credentials are in every state there is; raises grpc.RpcError."""
     colours = (Colour.GREEN, Colour.YELLOW, Colour.RED)
     residents = [
         Resident(f"李小{number}", "ID", f"scan{number}", "north", colours[number % 3])
         for number in range(_RESIDENTS)
     ]
-    population = enrol(issuer.admin, residents, lambda _: None)
+    population = enrol(staff, residents, lambda _: None)
     changed: list[Enrolled] = []
     for enrolled in islice(population, 0, None, 7):
         index = enrolled.credential_index
         match index % 3:
             case 0:
-                issuer.admin.SuspendCredential(issuer_pb2.SuspendCredentialRequest(credential_index=index))
+                staff.clerk.admin.SuspendCredential(
+                    admin_pb2.SuspendCredentialRequest(credential_index=index)
+                )
                 changed.append(Enrolled(index, 1, enrolled.kind, Verdict.SUSPENDED))
             case 1:
-                issuer.admin.RevokeCredential(issuer_pb2.RevokeCredentialRequest(credential_index=index))
+                staff.clerk.admin.RevokeCredential(admin_pb2.RevokeCredentialRequest(credential_index=index))
                 changed.append(Enrolled(index, 1, enrolled.kind, Verdict.REVOKED))
             case _:
-                issuer.admin.ReplaceCredential(issuer_pb2.ReplaceCredentialRequest(credential_index=index))
+                staff.clerk.admin.ReplaceCredential(
+                    admin_pb2.ReplaceCredentialRequest(credential_index=index)
+                )
                 changed.append(Enrolled(index, 2, enrolled.kind, enrolled.verdict))
     by_index = {one.credential_index: one for one in (*population, *changed)}
     unheard_of = Enrolled(2**32 - 1, 1, CredentialKind.PAPER, Verdict.NO_STATUS)

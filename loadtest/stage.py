@@ -2,18 +2,21 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from issuer.access.bearer import read_key_file as read_client_key
+from issuer.client import IssuerClient
 from issuer.folder import Folder
 from issuer.key_file import Purpose, read_key_file
 from issuer.key_store import KeyStore, SecretKeyStore
 from loadtest.embedded_redis import BorrowedRedis, EmbeddedRedis
 from loadtest.processes import READY_TIMEOUT_S, ProcessError, ServerProcess
+from loadtest.residents import Staff
 from verifier.config import REDIS_URL_VARIABLE
 from verifier.server import SERVICE_NAME
 
@@ -23,12 +26,15 @@ _PASSPHRASE = "a passphrase for a stage that is torn down again"  # noqa: S105
 class Stage:
     """The running parts. Start it from the main thread (see guard.py)."""
 
-    def __init__(self, folder: Path, *, redis_url: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, redis_url: str | None = None, issuer_options: Sequence[str] = ()
+    ) -> None:
         """Start Redis, or take the one at `redis_url`, make an issuer in `folder` and start it.
 
-        Raises ProcessError.
+        `issuer_options` are further options of `gatelight-issuer serve`. Raises ProcessError.
         """
         self.path = folder
+        self._issuer_options = issuer_options
         self.issuer_folder = Folder(folder / "issuer")
         self.redis: EmbeddedRedis | BorrowedRedis = (
             BorrowedRedis(redis_url) if redis_url else EmbeddedRedis(folder)
@@ -37,7 +43,7 @@ class Stage:
         self.issuer: ServerProcess | None = None
         try:
             self._initialise()
-            self.issuer_address = self._start_issuer()
+            self.start_issuer()
         except BaseException:
             self.close()
             raise
@@ -50,6 +56,23 @@ class Stage:
             "GATELIGHT_ISSUER_FOLDER": str(self.issuer_folder.path),
             REDIS_URL_VARIABLE: self.redis.url,
         }
+
+    @property
+    def issuer_address(self) -> str:
+        """Where the issuer is asked: the socket in its folder."""
+        return f"unix:{self.issuer_folder.socket}"
+
+    def client(self, name: str = "local", *, timeout_s: float = 30.0) -> IssuerClient:
+        """Return a client of the issuer: "local", who is operator, clerk and auditor, or "approver"."""
+        folder = self.issuer_folder
+        key_file = {"local": folder.local_client_key, "approver": folder.approver_client_key}[name]
+        return IssuerClient(self.issuer_address, key=read_client_key(key_file), timeout_s=timeout_s)
+
+    @contextmanager
+    def staff(self) -> Iterator[Staff]:
+        """Give the two persons that the demo and the load scenarios need."""
+        with self.client("local") as clerk, self.client("approver") as approver:
+            yield Staff(clerk, approver)
 
     def signing_key(self) -> KeyStore:
         """Return the issuer's signing key, to make codes that the issuer itself would never sign."""
@@ -92,24 +115,28 @@ class Stage:
         if process.wait(READY_TIMEOUT_S) != 0:
             raise ProcessError(f"gatelight-issuer init failed:\n{process.tail()}")
 
-    def _start_issuer(self) -> str:
+    def start_issuer(self) -> None:
+        """Start the issuer, also after it was killed, and wait until it serves; raises ProcessError."""
         port_file = self.path / "issuer.port"
+        port_file.unlink(missing_ok=True)
         self.issuer = ServerProcess(
             "issuer",
             [
                 *(sys.executable, "-m", "issuer", "serve", "--listen", "127.0.0.1:0"),
-                *("--port-file", str(port_file)),
+                *("--port-file", str(port_file), *self._issuer_options),
             ],
             folder=self.path,
             environment=self.environment,
         )
-        return f"127.0.0.1:{self.issuer.wait_for_file(port_file)}"
+        self.issuer.wait_for_file(port_file)
 
 
 @contextmanager
-def stage(folder: Path, *, redis_url: str | None = None) -> Iterator[Stage]:
+def stage(
+    folder: Path, *, redis_url: str | None = None, issuer_options: Sequence[str] = ()
+) -> Iterator[Stage]:
     """Set up a stage in `folder` and tear it down again."""
-    running = Stage(folder, redis_url=redis_url)
+    running = Stage(folder, redis_url=redis_url, issuer_options=issuer_options)
     try:
         yield running
     finally:

@@ -11,7 +11,14 @@ from pathlib import Path
 from grpc_tools import protoc
 
 ROOT = Path(__file__).parent.parent
-PROTOS = ("verifier/v1/verifier.proto", "issuer/v1/issuer.proto")
+PROTOS = (
+    "verifier/v1/verifier.proto",
+    "issuer/v1/access.proto",
+    "issuer/v1/admin.proto",
+    "issuer/v1/cache.proto",
+    "issuer/v1/issuer.proto",
+    "issuer/v1/keys.proto",
+)
 
 
 def generate(into: Path) -> None:

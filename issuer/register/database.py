@@ -1,114 +1,133 @@
 """The register's database: connections, transactions, and the errors that come of them.
 
-SQLite in WAL mode with synchronous=FULL: what was acknowledged survives a power cut. It costs one
-flush to disk for each change (0.2 ms on the machine of the README), which a request of a thousand shares.
+SQLite in a file, or PostgreSQL at a URL; what differs between them lies in sqlite.py and postgresql.py.
+One connection writes and the others read, so that readers cannot write.
 """
 
 import contextlib
-import os
-import sqlite3
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from sqlalchemy import URL, Connection, create_engine, event, insert, select
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy import Connection, event
 
-from issuer.errors import NotInitialised, RegisterUnavailable, SchemaMismatch
-from issuer.register.schema import SCHEMA_VERSION, metadata, schema_version
+from issuer.errors import NotInitialised, RegisterUnavailable
+from issuer.register import address, sqlite
+from issuer.register.driver_errors import translated
+from issuer.register.migrate import install, require_current
+from issuer.register.serving_lock import ServingLock
+from issuer.register.turns import Turns
 
-# Longer than any transaction of ours; then somebody else holds the file, and waiting will not help.
-_LOCK_WAIT_S = 5.0
 # More threads than the server has; SQLAlchemy's default would make the sixteenth wait for the fifteenth.
-_MAX_CONNECTIONS = 32
-_BEGIN = "gatelight_begin"
+_MAX_READERS = 32
+_TURN_WAIT_S = 5.0
 
 
 class Database:
-    """The database at one file. Threads share it."""
+    """The database of one register. Threads share it."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the file; it is created by `create` only."""
-        self._engine = create_engine(
-            URL.create("sqlite", database=str(path)),
-            # Parameters are names and hashes; SQLAlchemy would put them into its error texts.
-            hide_parameters=True,
-            pool_size=_MAX_CONNECTIONS,
-            connect_args={"timeout": _LOCK_WAIT_S},
-        )
-        event.listen(self._engine, "connect", _prepare_connection)
-        event.listen(self._engine, "begin", _begin)
-        self._writers = threading.Lock()
+    def __init__(self, url_or_path: str | Path) -> None:
+        """Connect to a database, whatever is in it; `create` and `open` are what others call."""
+        self._url = address.parse(url_or_path)
+        self._serving_lock: ServingLock | None = None
+        if self.dialect == address.SQLITE:
+            self._why: Callable[[BaseException | None], str] = sqlite.why
+            self._readers = sqlite.reading_engine(self._url, connections=_MAX_READERS)
+            self._writer = sqlite.writing_engine(self._url)
+        else:
+            from issuer.register import postgresql  # noqa: PLC0415 - a package that not everybody has
 
-    @classmethod
-    def create(cls, path: Path) -> Self:
-        """Make a new register, readable by its owner alone; raises FileExistsError."""
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        database = cls(path)
-        with database.write() as connection:
-            metadata.create_all(connection)
-            connection.execute(insert(schema_version).values(version=SCHEMA_VERSION))
-        return database
+            self._why = postgresql.why
+            self._readers = postgresql.reading_engine(self._url, connections=_MAX_READERS)
+            self._writer = postgresql.writing_engine(self._url)
+            self._serving_lock = ServingLock(postgresql.locking_engine(self._url))
+            event.listen(self._writer, "connect", self._serving_lock.doubt)
+        self._turns = Turns()
 
     @classmethod
-    def open(cls, path: Path) -> Self:
-        """Open a register; raises NotInitialised, SchemaMismatch or RegisterUnavailable."""
-        if not path.exists():
-            raise NotInitialised(f"there is no register at {path}: run gatelight-issuer init")
-        database = cls(path)
-        with database.read() as connection:
-            if not connection.dialect.has_table(connection, schema_version.name):
-                raise SchemaMismatch(f"{path} is not a register")
-            found = connection.scalar(select(schema_version.c.version))
-        if found != SCHEMA_VERSION:
-            raise SchemaMismatch(
-                f"{path} has schema {found}, and this program needs {SCHEMA_VERSION}: "
-                "run the version of gatelight that made it"
-            )
+    def create(cls, url_or_path: str | Path) -> Self:
+        """Make a new register; raises AlreadyInitialised, SettingsError or RegisterUnavailable.
+
+        A file is made readable by its owner alone. A PostgreSQL database has to be there already.
+        """
+        install(address.parse(url_or_path))
+        return cls(url_or_path)
+
+    @classmethod
+    def open(cls, url_or_path: str | Path) -> Self:
+        """Open a register; raises NotInitialised, SchemaMismatch, SettingsError or RegisterUnavailable."""
+        database = cls(url_or_path)
+        if database.path is not None and not database.path.exists():
+            raise NotInitialised(f"there is no register at {database.name}: run gatelight-issuer init")
+        try:
+            with database.read() as connection:
+                require_current(connection, name=database.name)
+        except BaseException:
+            database.close()
+            raise
         return database
+
+    @property
+    def dialect(self) -> str:
+        """Which database it is: address.SQLITE or address.POSTGRESQL."""
+        return self._url.get_backend_name()
+
+    @property
+    def name(self) -> str:
+        """Where the register lies, for messages; never with a password."""
+        return address.shown(self._url)
+
+    @property
+    def path(self) -> Path | None:
+        """The file of a SQLite register."""
+        return Path(str(self._url.database)) if self.dialect == address.SQLITE else None
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
         """Give a transaction that reads one state of the register; raises RegisterUnavailable."""
-        with _translated(), self._engine.connect() as connection, connection.begin():
+        with translated(self._why), self._readers.connect() as connection, connection.begin():
             yield connection
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
-        """Give a transaction that writes, whole or not at all; raises RegisterUnavailable.
+        """Give a transaction that writes, whole or not at all.
 
-        Writers of this process take turns here, because SQLite's own waiting is by sleeping and trying.
+        Raises RegisterUnavailable, and RegisterRefused when a rule of the register forbids it. Nothing was
+        changed then, except when a PostgreSQL server was lost in the very commit: it may have been made.
+
+        Writers of this process take turns here, in the order in which they came. SQLite's own waiting is
+        by sleeping and trying.
         """
-        if not self._writers.acquire(timeout=_LOCK_WAIT_S):
+        if not self._turns.acquire(timeout_s=_TURN_WAIT_S):
             raise RegisterUnavailable("the register is busy")
         try:
-            with _translated(), self._engine.connect() as connection:
-                connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+            with translated(self._why), self._writer.connect() as connection:
+                if self._serving_lock is not None:
+                    self._serving_lock.require()
                 with connection.begin():
                     yield connection
         finally:
-            self._writers.release()
+            self._turns.release()
+
+    @contextlib.contextmanager
+    def lock_for_serving(self) -> Iterator[None]:
+        """Keep other processes from serving this register; raises AlreadyServed or RegisterUnavailable.
+
+        A SQLite register lies in the issuer's folder, whose lock (issuer/folder.py) does that already.
+        """
+        if self._serving_lock is None:
+            yield
+            return
+        with translated(self._why):
+            self._serving_lock.take()
+        try:
+            yield
+        finally:
+            self._serving_lock.release()
 
     def close(self) -> None:
         """Close all connections."""
-        self._engine.dispose()
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except DatabaseError as error:
-        raise RegisterUnavailable(f"the register cannot be used: {error.orig}") from None
-
-
-def _prepare_connection(connection: sqlite3.Connection, _record: Any) -> None:
-    connection.isolation_level = None  # the driver leaves BEGIN to us
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}").close()
-
-
-def _begin(connection: Connection) -> None:
-    # A transaction that begins as a reader cannot become a writer when another has written meanwhile.
-    connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN"))
+        self._readers.dispose()
+        self._writer.dispose()
+        if self._serving_lock is not None:
+            self._serving_lock.close()

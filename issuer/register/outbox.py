@@ -1,26 +1,29 @@
-"""The outbox: status records on their way from the register to Redis.
+"""The outbox: credentials whose record is on its way from the register to Redis.
 
-Written in the transaction of the change itself; read, in order, and emptied by the publisher alone.
+Written in the transaction of the change itself; read, in order, and emptied by the publisher alone. A row
+says which credential and not what: the record is read when it is published, in the same transaction as
+the row. So what is written to Redis is never older than what was written before it.
 """
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
 
 from issuer.register.database import Database
-from issuer.register.records import read_records
-from issuer.register.schema import credentials, outbox, publication
+from issuer.register.records import PACKED, Shard, apart, count_shards, next_shard, read_shard, together
+from issuer.register.schema import credentials, holder_status, outbox, publication
+from verifier.wire.status_store import RECORDS_PER_SHARD
 
 
 @dataclass(frozen=True, slots=True)
-class OutboxRow:
-    """One record to publish. Rows are published by ascending `seq`."""
+class Batch:
+    """The first rows that are waiting, with the records as they are now."""
 
-    seq: int
-    credential_index: int
-    record: int
+    last_seq: int  # 0: nothing is waiting
+    row_count: int
+    updates: Sequence[tuple[int, int]]  # credential_index and record, by index, each index once
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +35,30 @@ class FeedPosition:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """All records at one instant."""
+class Comparison:
+    """A shard as it should be, and where Redis has it otherwise."""
 
-    records: Iterator[tuple[int, int]]  # credential_index and record, by index
-    record_count: int
-    last_seq: int  # rows of the outbox up to this one are in the records already
+    shard: Shard
+    differing: Sequence[tuple[int, int]]  # credential_index and the right record, by index
 
 
 def enqueue(connection: Connection, which: ColumnElement[bool]) -> int:
-    """Put the present records of the credentials that `which` selects into the outbox.
+    """Put the credentials that `which`, a condition on `credentials`, selects into the outbox.
 
     Belongs into the transaction that changed them. Returns the last seq given, 0 when there is none.
     """
-    rows = [
-        {"credential_index": index, "record": record} for index, record in read_records(connection, which)
-    ]
-    if not rows:
+    chosen = select(credentials.c.credential_index).where(which).order_by(credentials.c.credential_index)
+    entered = insert(outbox).from_select([outbox.c.credential_index], chosen)
+    done = connection.execute(entered, execution_options={"preserve_rowcount": True})
+    return _last_seq(connection) if done.rowcount else 0
+
+
+def enqueue_indices(connection: Connection, indices: Collection[int]) -> int:
+    """Put credentials into the outbox, as `enqueue` does."""
+    if not indices:
         return 0
-    connection.execute(insert(outbox), rows)
-    return connection.scalar(select(func.max(outbox.c.seq))) or 0
+    connection.execute(insert(outbox), [{"credential_index": index} for index in indices])
+    return _last_seq(connection)
 
 
 class Outbox:
@@ -60,13 +67,46 @@ class Outbox:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def next_rows(self, limit: int) -> Sequence[OutboxRow]:
-        """Return the first rows that are waiting."""
+    def next_batch(self, limit: int) -> Batch:
+        """Return the first rows that are waiting, at most `limit`."""
+        waiting = select(outbox).order_by(outbox.c.seq).limit(limit).subquery()
+        # By index: neighbours lie on one page. It takes the third off the time of changes all over a city.
+        first = select(waiting).order_by(waiting.c.credential_index).limit(limit).subquery()
         with self._database.read() as connection:
-            return [
-                OutboxRow(*row)
-                for row in connection.execute(select(outbox).order_by(outbox.c.seq).limit(limit))
-            ]
+            last_seq, row_count, indices, records = connection.execute(
+                select(
+                    func.max(first.c.seq),
+                    func.count(),
+                    together(connection, first.c.credential_index),
+                    together(connection, PACKED),
+                ).select_from(
+                    first.outerjoin(
+                        credentials, first.c.credential_index == credentials.c.credential_index
+                    ).outerjoin(holder_status, credentials.c.holder_id == holder_status.c.holder_id)
+                )
+            ).one()
+        # Rows of one credential have one record: each has the present one.
+        updates = sorted(dict(zip(apart(indices), apart(records), strict=True)).items())
+        return Batch(last_seq or 0, row_count, updates)
+
+    def last_seq(self) -> int:
+        """Return the seq of the last row; 0 when nothing is waiting."""
+        with self._database.read() as connection:
+            return _last_seq(connection)
+
+    def backlog(self) -> int:
+        """Return about how many rows are waiting: numbers left out by transactions that failed count too.
+
+        It costs two look-ups, however long the outbox is.
+        """
+        with self._database.read() as connection:
+            first, last = connection.execute(
+                select(
+                    select(func.min(outbox.c.seq)).scalar_subquery(),
+                    select(func.max(outbox.c.seq)).scalar_subquery(),
+                )
+            ).one()
+        return 0 if last is None else last - first + 1
 
     def positions(self) -> Mapping[int, FeedPosition]:
         """Return where we left the feeds, by partition; empty before Redis was ever written."""
@@ -87,10 +127,51 @@ class Outbox:
             connection.execute(delete(publication))
             connection.execute(insert(publication), rows)
 
-    @contextlib.contextmanager
-    def snapshot(self) -> Iterator[Snapshot]:
-        """Give all records of one instant; others may write to the register meanwhile."""
+    def count_shards(self) -> int:
+        """Return how many shards there are, up to the last that has a record."""
         with self._database.read() as connection:
-            last_seq = connection.scalar(select(func.max(outbox.c.seq))) or 0
-            record_count = connection.scalar(select(func.count()).select_from(credentials)) or 0
-            yield Snapshot(read_records(connection), record_count, last_seq)
+            return count_shards(connection)
+
+    def next_shard(self, shard: int) -> int | None:
+        """Return the first shard from `shard` on that has a record, None when there is none."""
+        with self._database.read() as connection:
+            return next_shard(connection, shard)
+
+    def read_shard(self, number: int) -> Shard:
+        """Return a shard as it is now."""
+        with self._database.read() as connection:
+            return read_shard(connection, number)
+
+    def compare(self, number: int, held: bytes) -> Comparison:
+        """Compare a shard with what Redis holds of it; credentials that wait in the outbox don't count.
+
+        `held` was read before, and nobody has written to Redis since.
+        """
+        first = number * RECORDS_PER_SHARD
+        with self._database.read() as connection:
+            shard = read_shard(connection, number)
+            differing = _differing(first, shard.content, held)
+            if differing:
+                for index in _waiting(connection, first):
+                    differing.pop(index, None)
+        return Comparison(shard, sorted(differing.items()))
+
+
+def _waiting(connection: Connection, first: int) -> "array[int]":
+    """Return the credentials of the shard that begins with `first` which wait in the outbox."""
+    of_the_shard = outbox.c.credential_index.between(first, first + RECORDS_PER_SHARD - 1)
+    chosen = select(outbox.c.credential_index).where(of_the_shard).distinct().subquery()
+    return apart(connection.scalar(select(together(connection, chosen.c.credential_index))))
+
+
+def _differing(first: int, content: bytes, held: bytes) -> dict[int, int]:
+    """Return the records of `content` that differ, by index; a shard may end early, the rest being zeros."""
+    if content == held:
+        return {}
+    size = max(len(content), len(held))
+    ours, theirs = (memoryview(shard.ljust(size, b"\0")).cast("Q") for shard in (content, held))
+    return {first + at: record for at, record in enumerate(ours) if record != theirs[at]}
+
+
+def _last_seq(connection: Connection) -> int:
+    return connection.scalar(select(func.max(outbox.c.seq))) or 0

@@ -1,18 +1,19 @@
-"""The tables of the register, and its version.
+"""The tables of the register.
 
-The status of a holder is the sum of its changes. `status_changes` is append-only, which triggers hold
-for every program that opens the file; `holder_status` is kept beside it for reading.
+The status of a holder is the sum of its changes. `status_changes` is append-only and chained by hashes,
+which triggers and `status verify-history` hold; `holder_status` is kept beside it for reading.
 
-`outbox` holds the status records that Redis does not have yet. It is written in the transaction of the
-change itself, so a change cannot be acknowledged and then forgotten.
+`outbox` names the credentials whose record Redis does not have yet. It is written in the transaction of
+the change itself, so a change cannot be acknowledged and then forgotten.
+
+Times are Unix seconds unless the column says `_min`: Unix minutes. The migrations in
+issuer/register/migrations make these tables, and a test compares the two.
 """
 
-from typing import Any
-
 from sqlalchemy import (
+    BigInteger,
     CheckConstraint,
     Column,
-    Connection,
     ForeignKey,
     Index,
     Integer,
@@ -20,90 +21,139 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    TypeDecorator,
-    event,
+    text,
 )
-from sqlalchemy.engine import Dialect
 
-SCHEMA_VERSION = 1
+# SQLite gives ids by itself to the type INTEGER alone, whose numbers have 64 bits there.
+_Id = BigInteger().with_variant(Integer, "sqlite")
 
 metadata = MetaData()
-
-
-class Unsigned64(TypeDecorator[int]):
-    """A number under 2**64 in a database whose integers are signed: the same 64 bits."""
-
-    impl = Integer
-    cache_ok = True
-
-    def process_bind_param(self, value: int | None, dialect: Dialect) -> int | None:  # noqa: ARG002
-        """Return the number as SQL has it."""
-        return None if value is None else (value ^ (1 << 63)) - (1 << 63)
-
-    def process_result_value(self, value: int | None, dialect: Dialect) -> int | None:  # noqa: ARG002
-        """Return the number as we have it."""
-        return None if value is None else value & (1 << 64) - 1
-
-
-schema_version = Table("schema_version", metadata, Column("version", Integer, nullable=False))
 
 holders = Table(
     "holders",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("name", String, nullable=False),
-    Column("document_type", String, nullable=False),
-    # One person is on the register once: a second entry could be green while the first is red.
-    Column("document_hash", LargeBinary, nullable=False, unique=True),
+    Column("id", _Id, primary_key=True),
+    Column("name", String, nullable=False),  # as given; empty when erased
+    Column("document_type", String, nullable=False),  # empty when erased
+    # One person is on the register once: a second entry could be green while the first is red. NULL when
+    # erased.
+    Column("document_hash", LargeBinary, nullable=True, unique=True),
+    # The first bytes of the hash of the key that made it, so that the key can be changed.
+    Column("document_key_id", LargeBinary, nullable=True),
     Column("document_last_four", String, nullable=False),
     Column("region", String, nullable=False),
-    Column("enrolled_at", Integer, nullable=False),
+    Column("guardian_id", ForeignKey("holders.id"), nullable=True),
+    Column("external_id", String, nullable=True, unique=True),
+    Column("enrolled_at", BigInteger, nullable=False),
+    Column("erased_at", BigInteger, nullable=True),
     sqlite_autoincrement=True,
+)
+Index(
+    "holders_of_guardian",
+    holders.c.guardian_id,
+    sqlite_where=holders.c.guardian_id.is_not(None),
+    postgresql_where=holders.c.guardian_id.is_not(None),
 )
 
 credentials = Table(
     "credentials",
     metadata,
-    Column("credential_index", Integer, primary_key=True),  # dense from 1, as records lie in Redis
+    Column("credential_index", _Id, primary_key=True),  # dense from 1, as records lie in Redis
     Column("holder_id", ForeignKey(holders.c.id), nullable=False, index=True),
     Column("kind", Integer, nullable=False),  # wire.code.CredentialKind
     Column("generation", Integer, nullable=False),  # from 1 on
-    Column("state", Integer, nullable=False),  # wire.status_record.CredentialState
-    Column("issued_at", Integer, nullable=False),
-    CheckConstraint("credential_index BETWEEN 1 AND 4294967295"),
+    Column("state", Integer, nullable=False),  # entries.CredentialStanding
+    Column("app_client_id", ForeignKey("clients.id"), nullable=True),  # who may fetch its bundles
+    Column("issued_at", BigInteger, nullable=False),
+    Column("valid_until", BigInteger, nullable=True),
+    Column("external_id", String, nullable=True, unique=True),
+    CheckConstraint("credential_index BETWEEN 1 AND 4294967295", name="credential_index_has_32_bits"),
     sqlite_autoincrement=True,
+)
+# What expires by itself and has not yet.
+Index(
+    "credentials_to_expire",
+    credentials.c.valid_until,
+    sqlite_where=text("valid_until IS NOT NULL AND state IN (1, 2)"),
+    postgresql_where=text("valid_until IS NOT NULL AND state IN (1, 2)"),
 )
 
 status_changes = Table(
     "status_changes",
     metadata,
-    Column("seq", Integer, primary_key=True),
+    # From 1 on without gaps: given by us, under history_head.
+    Column("seq", _Id, primary_key=True, autoincrement=False),
     Column("holder_id", ForeignKey(holders.c.id), nullable=False),
-    Column("colour", Integer, nullable=False),  # wire.status_record.Colour
+    Column("colour", Integer, nullable=False),  # wire.status_record.Colour; 0: it stays (a test)
     Column("reason", Integer, nullable=False),
-    Column("negative_test_min", Integer, nullable=False),  # Unix minutes, as reported; 0: nothing new
+    Column("negative_test_min", BigInteger, nullable=False),  # as reported; 0: nothing about tests
+    Column("valid_until", BigInteger, nullable=False),  # 0: it does not end by itself
     Column("authority", String, nullable=False),
-    Column("operator", String, nullable=False),
-    Column("changed_at", Integer, nullable=False),
+    Column("operator", String, nullable=False),  # the name of the client that entered it
+    Column("evidence", String, nullable=False),
+    Column("source", Integer, nullable=False),  # entries.ChangeSource
+    Column("approval_id", ForeignKey("approvals.id"), nullable=True),
+    Column("external_id", String, nullable=True),
+    Column("changed_at", BigInteger, nullable=False),
+    Column("previous_hash", LargeBinary, nullable=False),  # 32 bytes, zeros before the first
+    Column("own_hash", LargeBinary, nullable=False),  # issuer/register/history.py
     Index("status_changes_of_holder", "holder_id", "seq"),
-    sqlite_autoincrement=True,
+)
+# Imports are idempotent. A decision and a test may have the same id: they come from different systems.
+Index(
+    "status_changes_by_external_id",
+    status_changes.c.external_id,
+    status_changes.c.source,
+    unique=True,
+    sqlite_where=text("external_id IS NOT NULL"),
+    postgresql_where=text("external_id IS NOT NULL"),
+)
+# What one client changed lately without a second person. 1 is MANUAL, 2 IMPORT.
+Index(
+    "status_changes_without_consent",
+    status_changes.c.operator,
+    status_changes.c.changed_at,
+    sqlite_where=text("approval_id IS NULL AND source IN (1, 2)"),
+    postgresql_where=text("approval_id IS NULL AND source IN (1, 2)"),
+)
+# Who turned holders red by hand lately: 1 is MANUAL, 3 RED.
+Index(
+    "status_changes_reds_by_hand",
+    status_changes.c.changed_at,
+    sqlite_where=text("source = 1 AND colour = 3"),
+    postgresql_where=text("source = 1 AND colour = 3"),
+)
+
+history_head = Table(
+    "history_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # 1, the only row
+    Column("seq", BigInteger, nullable=False),  # of the last change; 0 before the first
+    Column("own_hash", LargeBinary, nullable=False),
+    CheckConstraint("id = 1", name="history_has_one_head"),
 )
 
 holder_status = Table(
     "holder_status",
     metadata,
-    Column("holder_id", ForeignKey(holders.c.id), primary_key=True),
+    Column("holder_id", ForeignKey(holders.c.id), primary_key=True, autoincrement=False),
     Column("colour", Integer, nullable=False),
     Column("reason", Integer, nullable=False),
-    Column("last_negative_test_min", Integer, nullable=False),  # Unix minutes; 0: none known
+    Column("last_negative_test_min", BigInteger, nullable=False),  # 0: none known
+    Column("valid_until", BigInteger, nullable=True),  # NULL: the colour does not end by itself
+)
+Index(
+    "holder_status_to_end",
+    holder_status.c.valid_until,
+    sqlite_where=holder_status.c.valid_until.is_not(None),
+    postgresql_where=holder_status.c.valid_until.is_not(None),
 )
 
 outbox = Table(
     "outbox",
     metadata,
-    Column("seq", Integer, primary_key=True),  # never given twice, so that order is kept over restarts
-    Column("credential_index", Integer, nullable=False),
-    Column("record", Unsigned64, nullable=False),
+    Column("seq", _Id, primary_key=True),  # never given twice, so that order is kept over restarts
+    Column("credential_index", BigInteger, nullable=False),
     sqlite_autoincrement=True,
 )
 
@@ -120,24 +170,87 @@ signing_keys = Table(
     metadata,
     Column("key_id", LargeBinary, primary_key=True),
     Column("public_key", LargeBinary, nullable=False),
-    Column("state", String, nullable=False),
-    Column("created_at", Integer, nullable=False),
+    Column("state", Integer, nullable=False),  # keys.lifecycle.KeyState
+    Column("created_at", BigInteger, nullable=False),
+    Column("published_at", BigInteger, nullable=True),  # first in a published key set
+    Column("activated_at", BigInteger, nullable=True),
+    Column("ended_at", BigInteger, nullable=True),  # retired or revoked
+    Column(
+        "last_expires_at", BigInteger, nullable=False
+    ),  # end of the last window it may have signed; 0 none
+    Column("approval_id", ForeignKey("approvals.id"), nullable=True),  # of its revocation
 )
 
 key_sets = Table(
     "key_sets",
     metadata,
-    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
     Column("signed", LargeBinary, nullable=False),
-    Column("issued_at", Integer, nullable=False),
-    Column("expires_at", Integer, nullable=False),
+    Column("issued_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
 )
 
+clients = Table(
+    "clients",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("name", String, nullable=False, unique=True),
+    Column("roles", String, nullable=False),  # access.roles.Role by name, sorted, with commas between
+    # How it is known: SHA-256 of its bearer key or of its certificate.
+    Column("bearer_key_sha256", LargeBinary, nullable=True, unique=True),
+    Column("certificate_sha256", LargeBinary, nullable=True, unique=True),
+    Column("added_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger, nullable=True),
+    CheckConstraint(
+        "(bearer_key_sha256 IS NULL) <> (certificate_sha256 IS NULL)", name="client_is_known_by_one_thing"
+    ),
+    sqlite_autoincrement=True,
+)
 
-@event.listens_for(status_changes, "after_create")
-def _refuse_changes(_table: Table, connection: Connection, **_options: Any) -> None:
-    for verb in ("UPDATE", "DELETE"):
-        connection.exec_driver_sql(
-            f"CREATE TRIGGER status_changes_refuse_{verb.lower()} BEFORE {verb} ON status_changes "
-            "BEGIN SELECT RAISE(ABORT, 'status_changes is append-only'); END"
-        )
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("kind", Integer, nullable=False),  # access.approvals.ApprovalKind
+    Column("payload", LargeBinary, nullable=False),  # what is to be carried out
+    Column("summary", String, nullable=False),
+    Column("requested_by", ForeignKey(clients.c.id), nullable=False),
+    Column("requested_at", BigInteger, nullable=False),
+    Column("state", Integer, nullable=False),  # access.approvals.ApprovalState
+    Column("settled_by", ForeignKey(clients.c.id), nullable=True),
+    Column("settled_at", BigInteger, nullable=True),
+    Column("outcome", String, nullable=False),  # lines
+    # The second person is another person: 2 is APPROVED, 5 is FAILED.
+    CheckConstraint(
+        "state NOT IN (2, 5) OR (settled_by IS NOT NULL AND settled_by <> requested_by)",
+        name="approval_by_a_second_person",
+    ),
+    sqlite_autoincrement=True,
+)
+
+status_imports = Table(
+    "status_imports",
+    metadata,
+    Column("approval_id", ForeignKey(approvals.c.id), primary_key=True, autoincrement=False),
+    Column("file_sha256", LargeBinary, nullable=False),
+    # How many changes to each colour the consent still covers.
+    Column("green_left", BigInteger, nullable=False),
+    Column("yellow_left", BigInteger, nullable=False),
+    Column("red_left", BigInteger, nullable=False),
+    CheckConstraint(
+        "green_left >= 0 AND yellow_left >= 0 AND red_left >= 0", name="consent_is_not_overdrawn"
+    ),
+)
+
+calls = Table(
+    "calls",
+    metadata,
+    Column("seq", _Id, primary_key=True),
+    Column("client_id", ForeignKey(clients.c.id), nullable=False),
+    Column("method", String, nullable=False),
+    Column("target", String, nullable=False),
+    Column("called_at", BigInteger, nullable=False),
+    Column("outcome", String, nullable=False),  # gRPC status code by name; empty while under way
+    Index("calls_of_client", "client_id", "seq"),
+    sqlite_autoincrement=True,
+)

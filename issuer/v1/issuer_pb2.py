@@ -25,67 +25,31 @@ _sym_db = _symbol_database.Default()
 from verifier.v1 import verifier_pb2 as verifier_dot_v1_dot_verifier__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16issuer/v1/issuer.proto\x12\tissuer.v1\x1a\x1averifier/v1/verifier.proto\"D\n\x12IssueBundleRequest\x12\x18\n\x10\x63redential_index\x18\x01 \x01(\r\x12\x14\n\x0cwindow_count\x18\x02 \x01(\r\"z\n\x13IssueBundleResponse\x12$\n\x05\x63odes\x18\x01 \x03(\x0b\x32\x15.issuer.v1.SignedCode\x12)\n\x04kind\x18\x02 \x01(\x0e\x32\x1b.verifier.v1.CredentialKind\x12\x12\n\ngeneration\x18\x03 \x01(\r\"E\n\nSignedCode\x12\x0f\n\x07qr_text\x18\x01 \x01(\t\x12\x12\n\nnot_before\x18\x02 \x01(\x03\x12\x12\n\nexpires_at\x18\x03 \x01(\x03\"\x12\n\x10GetKeySetRequest\"+\n\x11GetKeySetResponse\x12\x16\n\x0esigned_key_set\x18\x01 \x01(\x0c\"<\n\x13\x45nrolHoldersRequest\x12%\n\x07holders\x18\x01 \x03(\x0b\x32\x14.issuer.v1.NewHolder\"Y\n\tNewHolder\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rdocument_type\x18\x02 \x01(\t\x12\x17\n\x0f\x64ocument_number\x18\x03 \x01(\t\x12\x0e\n\x06region\x18\x04 \x01(\t\"*\n\x14\x45nrolHoldersResponse\x12\x12\n\nholder_ids\x18\x01 \x03(\x04\"H\n\x17IssueCredentialsRequest\x12-\n\x0b\x63redentials\x18\x01 \x03(\x0b\x32\x18.issuer.v1.NewCredential\"M\n\rNewCredential\x12\x11\n\tholder_id\x18\x01 \x01(\x04\x12)\n\x04kind\x18\x02 \x01(\x0e\x32\x1b.verifier.v1.CredentialKind\"c\n\x18IssueCredentialsResponse\x12\x1a\n\x12\x63redential_indices\x18\x01 \x03(\r\x12+\n\x0bpublication\x18\x02 \x01(\x0e\x32\x16.issuer.v1.Publication\"4\n\x18ReplaceCredentialRequest\x12\x18\n\x10\x63redential_index\x18\x01 \x01(\r\"\\\n\x19ReplaceCredentialResponse\x12\x12\n\ngeneration\x18\x01 \x01(\r\x12+\n\x0bpublication\x18\x02 \x01(\x0e\x32\x16.issuer.v1.Publication\"4\n\x18SuspendCredentialRequest\x12\x18\n\x10\x63redential_index\x18\x01 \x01(\r\"H\n\x19SuspendCredentialResponse\x12+\n\x0bpublication\x18\x01 \x01(\x0e\x32\x16.issuer.v1.Publication\"3\n\x17ResumeCredentialRequest\x12\x18\n\x10\x63redential_index\x18\x01 \x01(\r\"G\n\x18ResumeCredentialResponse\x12+\n\x0bpublication\x18\x01 \x01(\x0e\x32\x16.issuer.v1.Publication\"3\n\x17RevokeCredentialRequest\x12\x18\n\x10\x63redential_index\x18\x01 \x01(\r\"G\n\x18RevokeCredentialResponse\x12+\n\x0bpublication\x18\x01 \x01(\x0e\x32\x16.issuer.v1.Publication\"0\n\x14GetCredentialRequest\x12\x18\n\x10\x63redential_index\x18\x01 \x01(\r\"\x94\x02\n\x15GetCredentialResponse\x12\x18\n\x10\x63redential_index\x18\x01 \x01(\r\x12\x11\n\tholder_id\x18\x02 \x01(\x04\x12\x13\n\x0bmasked_name\x18\x03 \x01(\t\x12)\n\x04kind\x18\x04 \x01(\x0e\x32\x1b.verifier.v1.CredentialKind\x12\x12\n\ngeneration\x18\x05 \x01(\r\x12)\n\x05state\x18\x06 \x01(\x0e\x32\x1a.issuer.v1.CredentialState\x12#\n\x06\x63olour\x18\x07 \x01(\x0e\x32\x13.verifier.v1.Colour\x12\x0e\n\x06reason\x18\x08 \x01(\r\x12\x1a\n\x12last_negative_test\x18\t \x01(\x03\">\n\x12SetStatusesRequest\x12(\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x17.issuer.v1.StatusChange\"\x95\x01\n\x0cStatusChange\x12\x11\n\tholder_id\x18\x01 \x01(\x04\x12#\n\x06\x63olour\x18\x02 \x01(\x0e\x32\x13.verifier.v1.Colour\x12\x0e\n\x06reason\x18\x03 \x01(\r\x12\x11\n\tauthority\x18\x04 \x01(\t\x12\x10\n\x08operator\x18\x05 \x01(\t\x12\x18\n\x10negative_test_at\x18\x06 \x01(\x03\"B\n\x13SetStatusesResponse\x12+\n\x0bpublication\x18\x01 \x01(\x0e\x32\x16.issuer.v1.Publication*\x8e\x01\n\x0f\x43redentialState\x12 \n\x1c\x43REDENTIAL_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x43REDENTIAL_STATE_ACTIVE\x10\x01\x12\x1e\n\x1a\x43REDENTIAL_STATE_SUSPENDED\x10\x02\x12\x1c\n\x18\x43REDENTIAL_STATE_REVOKED\x10\x03*^\n\x0bPublication\x12\x1b\n\x17PUBLICATION_UNSPECIFIED\x10\x00\x12\x19\n\x15PUBLICATION_PUBLISHED\x10\x01\x12\x17\n\x13PUBLICATION_PENDING\x10\x02\x32\xa5\x01\n\rIssuerService\x12L\n\x0bIssueBundle\x12\x1d.issuer.v1.IssueBundleRequest\x1a\x1e.issuer.v1.IssueBundleResponse\x12\x46\n\tGetKeySet\x12\x1b.issuer.v1.GetKeySetRequest\x1a\x1c.issuer.v1.GetKeySetResponse2\xd8\x05\n\x0c\x41\x64minService\x12O\n\x0c\x45nrolHolders\x12\x1e.issuer.v1.EnrolHoldersRequest\x1a\x1f.issuer.v1.EnrolHoldersResponse\x12[\n\x10IssueCredentials\x12\".issuer.v1.IssueCredentialsRequest\x1a#.issuer.v1.IssueCredentialsResponse\x12^\n\x11ReplaceCredential\x12#.issuer.v1.ReplaceCredentialRequest\x1a$.issuer.v1.ReplaceCredentialResponse\x12^\n\x11SuspendCredential\x12#.issuer.v1.SuspendCredentialRequest\x1a$.issuer.v1.SuspendCredentialResponse\x12[\n\x10ResumeCredential\x12\".issuer.v1.ResumeCredentialRequest\x1a#.issuer.v1.ResumeCredentialResponse\x12[\n\x10RevokeCredential\x12\".issuer.v1.RevokeCredentialRequest\x1a#.issuer.v1.RevokeCredentialResponse\x12R\n\rGetCredential\x12\x1f.issuer.v1.GetCredentialRequest\x1a .issuer.v1.GetCredentialResponse\x12L\n\x0bSetStatuses\x12\x1d.issuer.v1.SetStatusesRequest\x1a\x1e.issuer.v1.SetStatusesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16issuer/v1/issuer.proto\x12\tissuer.v1\x1a\x1averifier/v1/verifier.proto\"]\n\x12IssueBundleRequest\x12\x18\n\x10\x63redential_index\x18\x01 \x01(\r\x12\x14\n\x0cwindow_count\x18\x02 \x01(\r\x12\x17\n\x0fidempotency_key\x18\x03 \x01(\t\"\x91\x01\n\x13IssueBundleResponse\x12$\n\x05\x63odes\x18\x01 \x03(\x0b\x32\x15.issuer.v1.SignedCode\x12)\n\x04kind\x18\x02 \x01(\x0e\x32\x1b.verifier.v1.CredentialKind\x12\x12\n\ngeneration\x18\x03 \x01(\r\x12\x15\n\rrefresh_after\x18\x04 \x01(\x03\"E\n\nSignedCode\x12\x0f\n\x07qr_text\x18\x01 \x01(\t\x12\x12\n\nnot_before\x18\x02 \x01(\x03\x12\x12\n\nexpires_at\x18\x03 \x01(\x03\"y\n\x13IssueBundlesRequest\x12\x1a\n\x12\x63redential_indices\x18\x01 \x03(\r\x12\x14\n\x0cwindow_count\x18\x02 \x01(\r\x12\x17\n\x0fidempotency_key\x18\x03 \x01(\t\x12\x17\n\x0fwith_dependants\x18\x04 \x01(\x08\"\x9a\x01\n\x14IssueBundlesResponse\x12\x18\n\x10\x63redential_index\x18\x01 \x01(\r\x12\x30\n\x06\x62undle\x18\x02 \x01(\x0b\x32\x1e.issuer.v1.IssueBundleResponseH\x00\x12+\n\x07refusal\x18\x03 \x01(\x0b\x32\x18.issuer.v1.BundleRefusalH\x00\x42\t\n\x07outcome\"V\n\rBundleRefusal\x12.\n\x06reason\x18\x01 \x01(\x0e\x32\x1e.issuer.v1.BundleRefusalReason\x12\x15\n\rretry_after_s\x18\x02 \x01(\r\"\x12\n\x10GetKeySetRequest\"+\n\x11GetKeySetResponse\x12\x16\n\x0esigned_key_set\x18\x01 \x01(\x0c*\xaf\x01\n\x13\x42undleRefusalReason\x12%\n!BUNDLE_REFUSAL_REASON_UNSPECIFIED\x10\x00\x12#\n\x1f\x42UNDLE_REFUSAL_REASON_NOT_FOUND\x10\x01\x12$\n BUNDLE_REFUSAL_REASON_NOT_ACTIVE\x10\x02\x12&\n\"BUNDLE_REFUSAL_REASON_RATE_LIMITED\x10\x03\x32\xf8\x01\n\rIssuerService\x12L\n\x0bIssueBundle\x12\x1d.issuer.v1.IssueBundleRequest\x1a\x1e.issuer.v1.IssueBundleResponse\x12Q\n\x0cIssueBundles\x12\x1e.issuer.v1.IssueBundlesRequest\x1a\x1f.issuer.v1.IssueBundlesResponse0\x01\x12\x46\n\tGetKeySet\x12\x1b.issuer.v1.GetKeySetRequest\x1a\x1c.issuer.v1.GetKeySetResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'issuer.v1.issuer_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CREDENTIALSTATE']._serialized_start=1988
-  _globals['_CREDENTIALSTATE']._serialized_end=2130
-  _globals['_PUBLICATION']._serialized_start=2132
-  _globals['_PUBLICATION']._serialized_end=2226
+  _globals['_BUNDLEREFUSALREASON']._serialized_start=813
+  _globals['_BUNDLEREFUSALREASON']._serialized_end=988
   _globals['_ISSUEBUNDLEREQUEST']._serialized_start=65
-  _globals['_ISSUEBUNDLEREQUEST']._serialized_end=133
-  _globals['_ISSUEBUNDLERESPONSE']._serialized_start=135
-  _globals['_ISSUEBUNDLERESPONSE']._serialized_end=257
-  _globals['_SIGNEDCODE']._serialized_start=259
-  _globals['_SIGNEDCODE']._serialized_end=328
-  _globals['_GETKEYSETREQUEST']._serialized_start=330
-  _globals['_GETKEYSETREQUEST']._serialized_end=348
-  _globals['_GETKEYSETRESPONSE']._serialized_start=350
-  _globals['_GETKEYSETRESPONSE']._serialized_end=393
-  _globals['_ENROLHOLDERSREQUEST']._serialized_start=395
-  _globals['_ENROLHOLDERSREQUEST']._serialized_end=455
-  _globals['_NEWHOLDER']._serialized_start=457
-  _globals['_NEWHOLDER']._serialized_end=546
-  _globals['_ENROLHOLDERSRESPONSE']._serialized_start=548
-  _globals['_ENROLHOLDERSRESPONSE']._serialized_end=590
-  _globals['_ISSUECREDENTIALSREQUEST']._serialized_start=592
-  _globals['_ISSUECREDENTIALSREQUEST']._serialized_end=664
-  _globals['_NEWCREDENTIAL']._serialized_start=666
-  _globals['_NEWCREDENTIAL']._serialized_end=743
-  _globals['_ISSUECREDENTIALSRESPONSE']._serialized_start=745
-  _globals['_ISSUECREDENTIALSRESPONSE']._serialized_end=844
-  _globals['_REPLACECREDENTIALREQUEST']._serialized_start=846
-  _globals['_REPLACECREDENTIALREQUEST']._serialized_end=898
-  _globals['_REPLACECREDENTIALRESPONSE']._serialized_start=900
-  _globals['_REPLACECREDENTIALRESPONSE']._serialized_end=992
-  _globals['_SUSPENDCREDENTIALREQUEST']._serialized_start=994
-  _globals['_SUSPENDCREDENTIALREQUEST']._serialized_end=1046
-  _globals['_SUSPENDCREDENTIALRESPONSE']._serialized_start=1048
-  _globals['_SUSPENDCREDENTIALRESPONSE']._serialized_end=1120
-  _globals['_RESUMECREDENTIALREQUEST']._serialized_start=1122
-  _globals['_RESUMECREDENTIALREQUEST']._serialized_end=1173
-  _globals['_RESUMECREDENTIALRESPONSE']._serialized_start=1175
-  _globals['_RESUMECREDENTIALRESPONSE']._serialized_end=1246
-  _globals['_REVOKECREDENTIALREQUEST']._serialized_start=1248
-  _globals['_REVOKECREDENTIALREQUEST']._serialized_end=1299
-  _globals['_REVOKECREDENTIALRESPONSE']._serialized_start=1301
-  _globals['_REVOKECREDENTIALRESPONSE']._serialized_end=1372
-  _globals['_GETCREDENTIALREQUEST']._serialized_start=1374
-  _globals['_GETCREDENTIALREQUEST']._serialized_end=1422
-  _globals['_GETCREDENTIALRESPONSE']._serialized_start=1425
-  _globals['_GETCREDENTIALRESPONSE']._serialized_end=1701
-  _globals['_SETSTATUSESREQUEST']._serialized_start=1703
-  _globals['_SETSTATUSESREQUEST']._serialized_end=1765
-  _globals['_STATUSCHANGE']._serialized_start=1768
-  _globals['_STATUSCHANGE']._serialized_end=1917
-  _globals['_SETSTATUSESRESPONSE']._serialized_start=1919
-  _globals['_SETSTATUSESRESPONSE']._serialized_end=1985
-  _globals['_ISSUERSERVICE']._serialized_start=2229
-  _globals['_ISSUERSERVICE']._serialized_end=2394
-  _globals['_ADMINSERVICE']._serialized_start=2397
-  _globals['_ADMINSERVICE']._serialized_end=3125
+  _globals['_ISSUEBUNDLEREQUEST']._serialized_end=158
+  _globals['_ISSUEBUNDLERESPONSE']._serialized_start=161
+  _globals['_ISSUEBUNDLERESPONSE']._serialized_end=306
+  _globals['_SIGNEDCODE']._serialized_start=308
+  _globals['_SIGNEDCODE']._serialized_end=377
+  _globals['_ISSUEBUNDLESREQUEST']._serialized_start=379
+  _globals['_ISSUEBUNDLESREQUEST']._serialized_end=500
+  _globals['_ISSUEBUNDLESRESPONSE']._serialized_start=503
+  _globals['_ISSUEBUNDLESRESPONSE']._serialized_end=657
+  _globals['_BUNDLEREFUSAL']._serialized_start=659
+  _globals['_BUNDLEREFUSAL']._serialized_end=745
+  _globals['_GETKEYSETREQUEST']._serialized_start=747
+  _globals['_GETKEYSETREQUEST']._serialized_end=765
+  _globals['_GETKEYSETRESPONSE']._serialized_start=767
+  _globals['_GETKEYSETRESPONSE']._serialized_end=810
+  _globals['_ISSUERSERVICE']._serialized_start=991
+  _globals['_ISSUERSERVICE']._serialized_end=1239
 # @@protoc_insertion_point(module_scope)

@@ -40,6 +40,11 @@ class IssuerServiceStub:
                 request_serializer=issuer_dot_v1_dot_issuer__pb2.IssueBundleRequest.SerializeToString,
                 response_deserializer=issuer_dot_v1_dot_issuer__pb2.IssueBundleResponse.FromString,
                 _registered_method=True)
+        self.IssueBundles = channel.unary_stream(
+                '/issuer.v1.IssuerService/IssueBundles',
+                request_serializer=issuer_dot_v1_dot_issuer__pb2.IssueBundlesRequest.SerializeToString,
+                response_deserializer=issuer_dot_v1_dot_issuer__pb2.IssueBundlesResponse.FromString,
+                _registered_method=True)
         self.GetKeySet = channel.unary_unary(
                 '/issuer.v1.IssuerService/GetKeySet',
                 request_serializer=issuer_dot_v1_dot_issuer__pb2.GetKeySetRequest.SerializeToString,
@@ -53,14 +58,24 @@ class IssuerServiceServicer:
 
     def IssueBundle(self, request, context):
         """Signs the codes of a credential for consecutive windows, beginning with the one that is current.
-        FAILED_PRECONDITION when the credential is suspended or revoked, or the key set has expired.
+        FAILED_PRECONDITION when the credential is not active, or the key set has expired; RESOURCE_EXHAUSTED
+        when the credential asked too often. Roles: app for its own credentials, clerk for all.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def IssueBundles(self, request, context):
+        """The same for many credentials; the bundles come in the order of the request, those of dependants
+        behind the one of their guardian. What is refused for one credential holds up no other. Roles: app for
+        its own credentials, clerk for all.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetKeySet(self, request, context):
-        """Returns the published key set, signed by the root key.
+        """Returns the published key set, signed by the root key. Roles: any.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -73,6 +88,11 @@ def add_IssuerServiceServicer_to_server(servicer, server):
                     servicer.IssueBundle,
                     request_deserializer=issuer_dot_v1_dot_issuer__pb2.IssueBundleRequest.FromString,
                     response_serializer=issuer_dot_v1_dot_issuer__pb2.IssueBundleResponse.SerializeToString,
+            ),
+            'IssueBundles': grpc.unary_stream_rpc_method_handler(
+                    servicer.IssueBundles,
+                    request_deserializer=issuer_dot_v1_dot_issuer__pb2.IssueBundlesRequest.FromString,
+                    response_serializer=issuer_dot_v1_dot_issuer__pb2.IssueBundlesResponse.SerializeToString,
             ),
             'GetKeySet': grpc.unary_unary_rpc_method_handler(
                     servicer.GetKeySet,
@@ -119,6 +139,33 @@ class IssuerService:
             _registered_method=True)
 
     @staticmethod
+    def IssueBundles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/issuer.v1.IssuerService/IssueBundles',
+            issuer_dot_v1_dot_issuer__pb2.IssueBundlesRequest.SerializeToString,
+            issuer_dot_v1_dot_issuer__pb2.IssueBundlesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetKeySet(request,
             target,
             options=(),
@@ -135,393 +182,6 @@ class IssuerService:
             '/issuer.v1.IssuerService/GetKeySet',
             issuer_dot_v1_dot_issuer__pb2.GetKeySetRequest.SerializeToString,
             issuer_dot_v1_dot_issuer__pb2.GetKeySetResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-
-class AdminServiceStub:
-    """What the staff of the issuer call, through gatelight-issuer.
-    """
-
-    def __init__(self, channel):
-        """Constructor.
-
-        Args:
-            channel: A grpc.Channel.
-        """
-        self.EnrolHolders = channel.unary_unary(
-                '/issuer.v1.AdminService/EnrolHolders',
-                request_serializer=issuer_dot_v1_dot_issuer__pb2.EnrolHoldersRequest.SerializeToString,
-                response_deserializer=issuer_dot_v1_dot_issuer__pb2.EnrolHoldersResponse.FromString,
-                _registered_method=True)
-        self.IssueCredentials = channel.unary_unary(
-                '/issuer.v1.AdminService/IssueCredentials',
-                request_serializer=issuer_dot_v1_dot_issuer__pb2.IssueCredentialsRequest.SerializeToString,
-                response_deserializer=issuer_dot_v1_dot_issuer__pb2.IssueCredentialsResponse.FromString,
-                _registered_method=True)
-        self.ReplaceCredential = channel.unary_unary(
-                '/issuer.v1.AdminService/ReplaceCredential',
-                request_serializer=issuer_dot_v1_dot_issuer__pb2.ReplaceCredentialRequest.SerializeToString,
-                response_deserializer=issuer_dot_v1_dot_issuer__pb2.ReplaceCredentialResponse.FromString,
-                _registered_method=True)
-        self.SuspendCredential = channel.unary_unary(
-                '/issuer.v1.AdminService/SuspendCredential',
-                request_serializer=issuer_dot_v1_dot_issuer__pb2.SuspendCredentialRequest.SerializeToString,
-                response_deserializer=issuer_dot_v1_dot_issuer__pb2.SuspendCredentialResponse.FromString,
-                _registered_method=True)
-        self.ResumeCredential = channel.unary_unary(
-                '/issuer.v1.AdminService/ResumeCredential',
-                request_serializer=issuer_dot_v1_dot_issuer__pb2.ResumeCredentialRequest.SerializeToString,
-                response_deserializer=issuer_dot_v1_dot_issuer__pb2.ResumeCredentialResponse.FromString,
-                _registered_method=True)
-        self.RevokeCredential = channel.unary_unary(
-                '/issuer.v1.AdminService/RevokeCredential',
-                request_serializer=issuer_dot_v1_dot_issuer__pb2.RevokeCredentialRequest.SerializeToString,
-                response_deserializer=issuer_dot_v1_dot_issuer__pb2.RevokeCredentialResponse.FromString,
-                _registered_method=True)
-        self.GetCredential = channel.unary_unary(
-                '/issuer.v1.AdminService/GetCredential',
-                request_serializer=issuer_dot_v1_dot_issuer__pb2.GetCredentialRequest.SerializeToString,
-                response_deserializer=issuer_dot_v1_dot_issuer__pb2.GetCredentialResponse.FromString,
-                _registered_method=True)
-        self.SetStatuses = channel.unary_unary(
-                '/issuer.v1.AdminService/SetStatuses',
-                request_serializer=issuer_dot_v1_dot_issuer__pb2.SetStatusesRequest.SerializeToString,
-                response_deserializer=issuer_dot_v1_dot_issuer__pb2.SetStatusesResponse.FromString,
-                _registered_method=True)
-
-
-class AdminServiceServicer:
-    """What the staff of the issuer call, through gatelight-issuer.
-    """
-
-    def EnrolHolders(self, request, context):
-        """Enters 1 to 1 000 holders into the register. FAILED_PRECONDITION for a document that is on the
-        register already, naming the holder's id: one person has one entry.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def IssueCredentials(self, request, context):
-        """Issues 1 to 1 000 credentials, each to a holder on the register.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def ReplaceCredential(self, request, context):
-        """Gives a credential its next generation: codes and cards of the old one answer REPLACED. Lifts a
-        suspension. FAILED_PRECONDITION when the credential is revoked, or was replaced 255 times.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def SuspendCredential(self, request, context):
-        """Suspends an active credential until it is resumed.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def ResumeCredential(self, request, context):
-        """Makes a suspended credential active again.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def RevokeCredential(self, request, context):
-        """Revokes a credential for good.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def GetCredential(self, request, context):
-        """Reads one credential with its holder's masked name and status.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def SetStatuses(self, request, context):
-        """Sets the status of 1 to 1 000 holders: it covers every credential of a holder, present and to
-        come. Each change is kept for good with its reason, authority and operator.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-
-def add_AdminServiceServicer_to_server(servicer, server):
-    rpc_method_handlers = {
-            'EnrolHolders': grpc.unary_unary_rpc_method_handler(
-                    servicer.EnrolHolders,
-                    request_deserializer=issuer_dot_v1_dot_issuer__pb2.EnrolHoldersRequest.FromString,
-                    response_serializer=issuer_dot_v1_dot_issuer__pb2.EnrolHoldersResponse.SerializeToString,
-            ),
-            'IssueCredentials': grpc.unary_unary_rpc_method_handler(
-                    servicer.IssueCredentials,
-                    request_deserializer=issuer_dot_v1_dot_issuer__pb2.IssueCredentialsRequest.FromString,
-                    response_serializer=issuer_dot_v1_dot_issuer__pb2.IssueCredentialsResponse.SerializeToString,
-            ),
-            'ReplaceCredential': grpc.unary_unary_rpc_method_handler(
-                    servicer.ReplaceCredential,
-                    request_deserializer=issuer_dot_v1_dot_issuer__pb2.ReplaceCredentialRequest.FromString,
-                    response_serializer=issuer_dot_v1_dot_issuer__pb2.ReplaceCredentialResponse.SerializeToString,
-            ),
-            'SuspendCredential': grpc.unary_unary_rpc_method_handler(
-                    servicer.SuspendCredential,
-                    request_deserializer=issuer_dot_v1_dot_issuer__pb2.SuspendCredentialRequest.FromString,
-                    response_serializer=issuer_dot_v1_dot_issuer__pb2.SuspendCredentialResponse.SerializeToString,
-            ),
-            'ResumeCredential': grpc.unary_unary_rpc_method_handler(
-                    servicer.ResumeCredential,
-                    request_deserializer=issuer_dot_v1_dot_issuer__pb2.ResumeCredentialRequest.FromString,
-                    response_serializer=issuer_dot_v1_dot_issuer__pb2.ResumeCredentialResponse.SerializeToString,
-            ),
-            'RevokeCredential': grpc.unary_unary_rpc_method_handler(
-                    servicer.RevokeCredential,
-                    request_deserializer=issuer_dot_v1_dot_issuer__pb2.RevokeCredentialRequest.FromString,
-                    response_serializer=issuer_dot_v1_dot_issuer__pb2.RevokeCredentialResponse.SerializeToString,
-            ),
-            'GetCredential': grpc.unary_unary_rpc_method_handler(
-                    servicer.GetCredential,
-                    request_deserializer=issuer_dot_v1_dot_issuer__pb2.GetCredentialRequest.FromString,
-                    response_serializer=issuer_dot_v1_dot_issuer__pb2.GetCredentialResponse.SerializeToString,
-            ),
-            'SetStatuses': grpc.unary_unary_rpc_method_handler(
-                    servicer.SetStatuses,
-                    request_deserializer=issuer_dot_v1_dot_issuer__pb2.SetStatusesRequest.FromString,
-                    response_serializer=issuer_dot_v1_dot_issuer__pb2.SetStatusesResponse.SerializeToString,
-            ),
-    }
-    generic_handler = grpc.method_handlers_generic_handler(
-            'issuer.v1.AdminService', rpc_method_handlers)
-    server.add_generic_rpc_handlers((generic_handler,))
-    server.add_registered_method_handlers('issuer.v1.AdminService', rpc_method_handlers)
-
-
- # This class is part of an EXPERIMENTAL API.
-class AdminService:
-    """What the staff of the issuer call, through gatelight-issuer.
-    """
-
-    @staticmethod
-    def EnrolHolders(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/issuer.v1.AdminService/EnrolHolders',
-            issuer_dot_v1_dot_issuer__pb2.EnrolHoldersRequest.SerializeToString,
-            issuer_dot_v1_dot_issuer__pb2.EnrolHoldersResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def IssueCredentials(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/issuer.v1.AdminService/IssueCredentials',
-            issuer_dot_v1_dot_issuer__pb2.IssueCredentialsRequest.SerializeToString,
-            issuer_dot_v1_dot_issuer__pb2.IssueCredentialsResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ReplaceCredential(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/issuer.v1.AdminService/ReplaceCredential',
-            issuer_dot_v1_dot_issuer__pb2.ReplaceCredentialRequest.SerializeToString,
-            issuer_dot_v1_dot_issuer__pb2.ReplaceCredentialResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def SuspendCredential(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/issuer.v1.AdminService/SuspendCredential',
-            issuer_dot_v1_dot_issuer__pb2.SuspendCredentialRequest.SerializeToString,
-            issuer_dot_v1_dot_issuer__pb2.SuspendCredentialResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ResumeCredential(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/issuer.v1.AdminService/ResumeCredential',
-            issuer_dot_v1_dot_issuer__pb2.ResumeCredentialRequest.SerializeToString,
-            issuer_dot_v1_dot_issuer__pb2.ResumeCredentialResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def RevokeCredential(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/issuer.v1.AdminService/RevokeCredential',
-            issuer_dot_v1_dot_issuer__pb2.RevokeCredentialRequest.SerializeToString,
-            issuer_dot_v1_dot_issuer__pb2.RevokeCredentialResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def GetCredential(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/issuer.v1.AdminService/GetCredential',
-            issuer_dot_v1_dot_issuer__pb2.GetCredentialRequest.SerializeToString,
-            issuer_dot_v1_dot_issuer__pb2.GetCredentialResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def SetStatuses(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/issuer.v1.AdminService/SetStatuses',
-            issuer_dot_v1_dot_issuer__pb2.SetStatusesRequest.SerializeToString,
-            issuer_dot_v1_dot_issuer__pb2.SetStatusesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -31,17 +31,23 @@ def run() -> int:
     console = Console(highlight=False)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     OUTPUT.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="gatelight-bench-") as folder, stage(Path(folder)) as running:
+    with (
+        tempfile.TemporaryDirectory(prefix="gatelight-bench-") as folder,
+        stage(Path(folder), issuer_options=("--second-person-above", "1000000")) as running,
+    ):
         bench = Bench(running, Path(folder))
         with console.status("unary calls, and gRPC's empty call"):
             empty, unary = bench.unary()
         with console.status("batches, and the library's own verify call"):
             library, openssl, batch = bench.batch()
+        with console.status("bundles, and the library's own sign call"):
+            signing = bench.signing()
         with console.status("from status change to verdict"):
             latency = bench.status_change()
         with console.status(f"a mirror of {MIRRORED:,} credentials"):
             mirror_load, mirror_bytes = bench.mirror_load()
     measured = [empty, unary, library, openssl, batch, latency, mirror_load, mirror_bytes]
+    measured += [signing.libsodium, signing.openssl, signing.core, signing.issuer]
     ratios = [
         Ratio("server CPU: unary verdict / empty grpcio call", unary.median / empty.median, 1.6),
         Ratio("server CPU: a verdict in a batch of 100 / PyNaCl verify", batch.median / library.median, 1.25),
@@ -49,6 +55,9 @@ def run() -> int:
         Ratio("mirror load of a million credentials / 1 s", mirror_load.median, 1),
         Ratio("memory of a mirrored credential / 8 bytes", mirror_bytes.median / 8, 1.1),
         Ratio("PyNaCl verify / OpenSSL verify", library.median / openssl.median, 1),
+        Ratio("a code in the core / PyNaCl sign", signing.core.median / signing.libsodium.median, 2),
+        Ratio("a code of IssueBundles / PyNaCl sign", signing.issuer.median / signing.libsodium.median, 2),
+        Ratio("a code of IssueBundles / OpenSSL sign", signing.issuer.median / signing.openssl.median, 2),
     ]
     _print(console, measured, ratios)
     (OUTPUT / "bench.json").write_text(_as_json(measured, ratios))

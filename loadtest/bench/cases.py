@@ -13,15 +13,16 @@ import redis
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from nacl.bindings import crypto_sign_open
 
-from issuer.client import IssuerClient
 from loadtest import empty_server
 from loadtest.bench.measured import Measured, cpu_us, on_core
+from loadtest.bench.signing import SigningCost, measure_signing
 from loadtest.corpus import Corpus, Enrolled
 from loadtest.generator import Plan, read_messages, write_messages
 from loadtest.processes import ServerProcess
 from loadtest.residents import Resident, enrol, set_colour
 from loadtest.stage import Stage
 from verifier.client import VerifierClient
+from verifier.config import read_root_key
 from verifier.mirror import HeapTable, PartitionMirror
 from verifier.mirror_follower import MirrorFollower
 from verifier.status_reader import StatusReader
@@ -56,12 +57,12 @@ class Bench:
         self._folder = folder
         self._address = running.start_verifier()
         self._verifier = running.verifiers[0]
-        with IssuerClient(running.issuer_address) as issuer:
+        with running.staff() as staff:
             residents = [
                 Resident(f"王小{number}", "ID", f"bench{number}", "north", Colour.GREEN)
                 for number in range(_RESIDENTS)
             ]
-            self._population = enrol(issuer.admin, residents, lambda _: None)
+            self._population = enrol(staff, residents, lambda _: None)
         self._corpus = Corpus(key=running.signing_key(), population=self._population, rng=random.Random(1))
 
     def unary(self) -> tuple[Measured, Measured]:
@@ -121,19 +122,27 @@ class Bench:
             Measured("verdict in a batch of 100, server CPU", "µs", tuple(batch)),
         )
 
+    def signing(self) -> SigningCost:
+        """Return what a code of a bundle costs, in the core and through the issuer."""
+        issuer = self._stage.issuer
+        assert issuer is not None  # noqa: S101 - a stage that is set up has one
+        root = read_root_key(self._stage.issuer_folder.root_public_key)
+        with self._stage.client() as client:
+            return measure_signing(client, issuer_pid=issuer.pid, root=root, population=self._population)
+
     def status_change(self) -> Measured:
         """Return the times from the start of an admin call to the changed verdict, milliseconds."""
         samples = []
         with (
-            IssuerClient(self._stage.issuer_address) as issuer,
+            self._stage.staff() as staff,
             VerifierClient(self._address, gate_id="bench") as gate,
         ):
             for change in range(_STATUS_CHANGES):
                 enrolled = self._population[0]
-                colour = Colour.RED if change % 2 == 0 else Colour.GREEN
+                colour = Colour.YELLOW if change % 2 == 0 else Colour.GREEN
                 qr_text = self._corpus.code(enrolled, not_before=int(time.time()))
                 began = time.perf_counter()
-                set_colour(issuer.admin, 1, colour)
+                set_colour(staff, 1, colour)
                 while gate.verify(qr_text).verdict is not Verdict[colour.name]:
                     if time.perf_counter() - began > _WAIT_S:
                         raise WrongAnswer("a status change did not arrive")

@@ -1,16 +1,20 @@
 """Fixtures of the issuer's tests."""
 
+import itertools
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 import structlog
 
 from issuer.register.database import Database
-from issuer.register.outbox import Outbox
-from issuer.register.register import Register
-from tests.issuer.running_issuer import DOCUMENTS, RunningIssuer
+from tests.issuer.postgres_server import PostgresServer
+
+if TYPE_CHECKING:
+    from issuer.register.outbox import Outbox
+    from tests.issuer.running_issuer import RunningIssuer
 
 
 @pytest.fixture(autouse=True)
@@ -24,32 +28,98 @@ def _quiet_logs() -> None:
     structlog.configure(processors=[drop])
 
 
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL for the tests of this worker."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _postgres_to_break() -> Iterator[PostgresServer]:
+    with PostgresServer() as server:
+        yield server
+
+
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    """A new register's database."""
-    database = Database.create(tmp_path / "register.db")
+def own_postgres(_postgres_to_break: PostgresServer) -> Iterator[PostgresServer]:
+    """A PostgreSQL that a test may freeze and kill; it works again afterwards."""
+    yield _postgres_to_break
+    _postgres_to_break.mend()
+
+
+@pytest.fixture(scope="session")
+def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty register in a file, to copy: making one takes longer."""
+    path = tmp_path_factory.mktemp("template") / "register.db"
+    Database.create(path).close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def _postgres_template(postgres_server: PostgresServer) -> str:
+    """The same in a database of the server; its name."""
+    Database.create(postgres_server.create_database("template_register")).close()
+    return "template_register"
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def sqlite_url(_sqlite_template: Path, tmp_path: Path) -> str:
+    """A new register in a file."""
+    shutil.copy(_sqlite_template, tmp_path / "register.db")
+    return f"sqlite:///{tmp_path / 'register.db'}"
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer, _postgres_template: str) -> Iterator[str]:
+    """A new register in a PostgreSQL database."""
+    name = f"register_{next(_numbers)}"
+    yield postgres_server.create_database(name, template=_postgres_template)
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A new register, once in a file and once in PostgreSQL: what `--register-url` takes."""
+    url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
+    return url
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """The database of a new register, on SQLite and on PostgreSQL."""
+    database = Database.open(database_url)
     yield database
     database.close()
 
 
 @pytest.fixture
-def register(database: Database) -> Register:
-    """A new register."""
-    return Register(database=database, documents=DOCUMENTS)
+def sqlite_database(sqlite_url: str) -> Iterator[Database]:
+    """The database of a new register, where it does not matter which."""
+    database = Database.open(sqlite_url)
+    yield database
+    database.close()
 
 
 @pytest.fixture
-def outbox(database: Database) -> Outbox:
+def outbox(database: Database) -> "Outbox":
     """Its outbox."""
+    from issuer.register.outbox import Outbox
+
     return Outbox(database)
 
 
 @pytest.fixture
-def start_issuer(tmp_path: Path) -> Iterator[Callable[..., RunningIssuer]]:
+def start_issuer(tmp_path: Path) -> "Iterator[Callable[..., RunningIssuer]]":
     """Starts issuers that are stopped at the end of the test."""
+    from tests.issuer.running_issuer import RunningIssuer
+
     started: list[RunningIssuer] = []
 
-    def start(redis_url: str, **options: int) -> RunningIssuer:
+    def start(redis_url: str, **options: Any) -> "RunningIssuer":
         issuer = RunningIssuer(tmp_path, redis_url, **options)
         started.append(issuer)
         return issuer
@@ -60,6 +130,6 @@ def start_issuer(tmp_path: Path) -> Iterator[Callable[..., RunningIssuer]]:
 
 
 @pytest.fixture
-def running_issuer(start_issuer: Callable[..., RunningIssuer], redis_url: str) -> RunningIssuer:
+def running_issuer(start_issuer: "Callable[..., RunningIssuer]", redis_url: str) -> "RunningIssuer":
     """An issuer with a Redis that works."""
     return start_issuer(redis_url)

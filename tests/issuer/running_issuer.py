@@ -1,66 +1,92 @@
-"""A whole issuer in this process, on a register of its own: real SQLite, real Redis, real gRPC."""
+"""A whole issuer in this process, in a folder of its own: real register, real Redis, real gRPC."""
 
+import atexit
+import functools
+import shutil
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from unittest.mock import patch
 
+from issuer.access.bearer import read_key_file
+from issuer.assembly import Issuer
 from issuer.client import IssuerClient
+from issuer.config import ServeSettings
 from issuer.documents import DocumentHasher
-from issuer.key_store import SecretKeyStore
-from issuer.publisher import Publisher
-from issuer.register.database import Database
-from issuer.register.keys import Keys
-from issuer.register.outbox import Outbox
-from issuer.register.register import Register
-from issuer.server import GrpcServer
-from issuer.servicer import AdminServicer, IssuerServicer
-from issuer.status_writer import StatusWriter
-from issuer.v1 import issuer_pb2 as pb
-from tests.signer import Signer
-from verifier.wire.ed25519 import VerifyingKey
-from verifier.wire.key_set import KeySet, read_key_set
+from issuer.folder import Folder
+from issuer.initialise import initialise
+from issuer.unlock import unlock
+from issuer.v1 import access_pb2
+from issuer.v1 import admin_pb2 as pb
 
-KEY = SecretKeyStore(b"signing key of the issuer tests!")
+PASSPHRASE = b"passphrase of the issuer tests"
 DOCUMENTS = DocumentHasher(b"document key of the issuer tests")
-ROOT = Signer("issuer tests")
+# The cheapest that is accepted: a test opens three key files.
+_QUICK_SCRYPT = patch("issuer.key_file._N", 1 << 14)
 
 
-def new_keys(database: Database, *, valid_s: int = 86_400) -> KeySet:
-    """Enter KEY and a key set with it into a register; return the key set."""
-    now = int(time.time())
-    signed = ROOT.key_set(issued_at=now - 1, valid_s=valid_s, keys=[VerifyingKey(KEY.public_key)])
-    key_set = read_key_set(signed, ROOT.root)
-    keys = Keys(database)
-    keys.add_active_key(KEY.public_key, now=now)
-    keys.add_key_set(key_set, signed)
-    return key_set
+@functools.cache
+def _template() -> Path:
+    """Return the folder of an issuer that was initialised once, for tests to copy."""
+    parent = tempfile.mkdtemp(prefix="gatelight-template-")
+    atexit.register(shutil.rmtree, parent, ignore_errors=True)
+    folder = Path(parent) / "issuer"
+    initialise_quickly(folder)
+    return folder
+
+
+def initialise_quickly(folder: Path, *, register_url: str = "") -> None:
+    """Make an issuer whose key files open quickly."""
+    with _QUICK_SCRYPT:
+        initialise(Folder(folder), passphrase=PASSPHRASE, now=int(time.time()), register_url=register_url)
 
 
 class RunningIssuer:
-    """Serves on a free port."""
+    """Serves on a socket and on a free port. `client` is the client `local`, `approver` the second person."""
 
-    def __init__(
-        self, folder: Path, redis_url: str, *, partitions: int = 1, key_set_valid_s: int = 86_400
-    ) -> None:
-        self.database = Database.create(folder / "register.db")
-        key_set = new_keys(self.database, valid_s=key_set_valid_s)
-        keys = Keys(self.database)
-        self.register = Register(database=self.database, documents=DOCUMENTS)
-        writer = StatusWriter(redis_url, root_key_id=ROOT.root_key_id, partitions=partitions)
-        self.publisher = Publisher(outbox=Outbox(self.database), keys=keys, writer=writer)
-        self.clock_skew_s = 0
-        self.server = GrpcServer(
-            issuer=IssuerServicer(
-                register=self.register, keys=keys, key=KEY, key_set=key_set, clock=self._clock
-            ),
-            admin=AdminServicer(register=self.register, publisher=self.publisher, clock=self._clock),
-            listen="127.0.0.1:0",
-            threads=8,
+    def __init__(self, parent: Path, redis_url: str, *, register_url: str = "", **settings: object) -> None:
+        """Make an issuer in `parent`, with settings of `serve`; a register of its own unless one is given."""
+        self.folder = Folder(parent / "issuer")
+        if register_url:
+            initialise_quickly(self.folder.path, register_url=register_url)
+        else:
+            shutil.copytree(_template(), self.folder.path)
+        self.settings = ServeSettings.model_validate(
+            {
+                "folder": self.folder.path,
+                "register_url": register_url,
+                "redis_url": redis_url,
+                "listen": "127.0.0.1:0",
+                "threads": 8,
+                **settings,
+            }
         )
-        self.publisher.start()
-        self.server.start()
-        self.address = f"127.0.0.1:{self.server.port}"
-        self.client = IssuerClient(self.address)
+        self.clock_skew_s = 0.0
+        unlocked = unlock(self.folder, passphrase=PASSPHRASE, register_url=register_url)
+        self.root = unlocked.root_public_key
+        self.root_key_id = unlocked.root_key_id
+        self.database = unlocked.database
+        self.issuer = Issuer(self.settings, unlocked, passphrase=PASSPHRASE, clock=self.clock)
+        self.publisher = self.issuer.publisher
+        self.issuer.start()
+        self.address = f"127.0.0.1:{self.issuer.server.port}"
+        self.client = self.client_of(self.folder.local_client_key)
+        self.approver = self.client_of(self.folder.approver_client_key)
+
+    def client_of(self, key_file: Path) -> IssuerClient:
+        """Return a client with the key in a file."""
+        return IssuerClient(self.address, key=read_key_file(key_file))
+
+    def clock(self) -> float:
+        """Return the issuer's time, Unix seconds."""
+        return time.time() + self.clock_skew_s
+
+    def approve(self, approval_id: int) -> Sequence[str]:
+        """Approve a request as the second person, see that it is carried out, and return its outcome."""
+        answer = self.approver.access.Approve(access_pb2.ApproveRequest(approval_id=approval_id))
+        assert answer.approval.state == access_pb2.APPROVAL_STATE_APPROVED, answer.approval.outcome
+        return list(answer.approval.outcome)
 
     def enrol(self, count: int = 1, *, name: str = "王小秀") -> Sequence[int]:
         """Enter holders with new documents; return their ids."""
@@ -77,11 +103,21 @@ class RunningIssuer:
         answer = self.client.admin.IssueCredentials(pb.IssueCredentialsRequest(credentials=[new]))
         return int(answer.credential_indices[0])
 
-    def stop(self) -> None:
-        self.client.close()
-        self.server.drain(0)
-        self.publisher.stop()
-        self.database.close()
+    def set_colour(self, holder_id: int, colour: int, *, reason: int = 12) -> None:
+        """Set a holder's colour, with the second person's consent where it is needed."""
+        change = pb.StatusChange(
+            holder_id=holder_id,
+            colour=colour,  # type: ignore[arg-type]
+            reason=0 if colour == 1 else reason,
+            authority="city health office",
+        )
+        answer = self.client.admin.SetStatuses(pb.SetStatusesRequest(changes=[change]))
+        if answer.approval_id:
+            self.approve(answer.approval_id)
 
-    def _clock(self) -> float:
-        return time.time() + self.clock_skew_s
+    def stop(self) -> None:
+        """Stop serving."""
+        self.client.close()
+        self.approver.close()
+        self.issuer.stop(0)
+        self.database.close()

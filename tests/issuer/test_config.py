@@ -20,6 +20,71 @@ def test_defaults_stay_on_this_machine() -> None:
     assert not settings.insecure
 
 
+def test_a_week_of_keys_a_month_of_key_sets_and_the_limits_are_the_defaults() -> None:
+    settings = load(ServeSettings, {})
+    assert (settings.key_life_s, settings.key_set_life_s) == (604_800, 2_592_000)
+    assert (settings.second_person_above, settings.red_alarm_per_hour) == (100, 20)
+    assert (settings.bundle_burst, settings.bundles_per_hour) == (10, 60)
+    assert (settings.register_url, settings.metrics_listen) == ("", "")
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:50061", "[::]:50061", "10.0.0.7:50061", "issuer.city:50061"])
+def test_beyond_this_machine_it_takes_tls_or_a_word(listen: str) -> None:
+    with pytest.raises(SettingsError, match=r"give --tls-certificate and --tls-key.*--insecure"):
+        load(ServeSettings, {"listen": listen})
+    load(ServeSettings, {"listen": listen, "insecure": True})
+    load(ServeSettings, {"listen": listen, "tls_certificate": Path("c"), "tls_key": Path("k")})
+
+
+@pytest.mark.parametrize("listen", ["", "127.0.0.1:0", "127.9.9.9:1", "[::1]:50061", "localhost:50061"])
+def test_on_this_machine_it_takes_neither(listen: str) -> None:
+    assert load(ServeSettings, {"listen": listen}).listen == listen
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1", "127.0.0.1:", "127.0.0.1:http", "127.0.0.1:65536", "::1:1"])
+def test_an_address_that_is_none_is_named_with_its_option(listen: str) -> None:
+    with pytest.raises(SettingsError, match="--listen: expected HOST:PORT"):
+        load(ServeSettings, {"listen": listen})
+    with pytest.raises(SettingsError, match="--metrics-listen: expected HOST:PORT"):
+        load(ServeSettings, {"metrics_listen": listen})
+
+
+@pytest.mark.parametrize(
+    "options", [{"tls_certificate": Path("c")}, {"tls_key": Path("k")}, {"tls_client_ca": Path("a")}]
+)
+def test_half_of_tls_is_refused(options: dict[str, Path]) -> None:
+    with pytest.raises(SettingsError, match="--tls-certificate and --tls-key"):
+        load(ServeSettings, options)
+
+
+def test_a_password_in_the_registers_url_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATELIGHT_ISSUER_REGISTER_URL", "postgresql+psycopg://u:CANARY@h/d")
+    settings = load(ServeSettings, {})
+    assert settings.register_url == "postgresql+psycopg://u:CANARY@h/d"
+    assert "CANARY" not in repr(settings)
+
+
+def test_a_command_asks_the_socket_in_the_folder(tmp_path: Path) -> None:
+    settings = load(ClientSettings, {"folder": tmp_path / "市"})
+    assert settings.server == f"unix:{tmp_path}/%E5%B8%82/issuer.sock"
+    assert settings.key_file is None
+    assert load(ClientSettings, {}).server == "unix:gatelight-issuer/issuer.sock"
+
+
+@pytest.mark.parametrize("server", ["", "127.0.0.1:50061", "localhost:1", "unix:/run/issuer.sock"])
+def test_a_command_calls_with_the_local_key_on_this_machine(tmp_path: Path, server: str) -> None:
+    (tmp_path / "local.key").touch()
+    settings = load(ClientSettings, {"folder": tmp_path, "server": server})
+    assert settings.key_file == tmp_path / "local.key"
+    other = load(ClientSettings, {"folder": tmp_path, "server": server, "key_file": tmp_path / "other"})
+    assert other.key_file == tmp_path / "other"
+
+
+def test_the_local_key_is_not_for_another_machine(tmp_path: Path) -> None:
+    (tmp_path / "local.key").touch()
+    assert load(ClientSettings, {"folder": tmp_path, "server": "issuer.city:50061"}).key_file is None
+
+
 def test_an_option_wins_over_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATELIGHT_ISSUER_FOLDER", "from-variable")
     assert load(FolderSettings, {"folder": None}).folder == Path("from-variable")
@@ -68,7 +133,19 @@ def test_variables_of_others_are_none_of_our_business(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("partitions", 0), ("partitions", "many"), ("threads", 0), ("grace_s", -1)]
+    ("option", "value"),
+    [
+        ("partitions", 0),
+        ("partitions", "many"),
+        ("threads", 0),
+        ("grace_s", -1),
+        ("key_life_s", 9),
+        ("key_set_life_s", 59),
+        ("second_person_above", -1),
+        ("red_alarm_per_hour", 0),
+        ("bundle_burst", 0),
+        ("bundles_per_hour", 0),
+    ],
 )
 def test_an_unusable_value_is_named(option: str, value: object) -> None:
     with pytest.raises(SettingsError, match=f"^--{option.replace('_', '-')}: "):

@@ -1,4 +1,10 @@
+import hashlib
+import hmac
+import unicodedata
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from issuer.documents import DocumentHasher
 
@@ -30,3 +36,27 @@ def test_another_key_gives_another_hash() -> None:
 )
 def test_the_last_characters_are_kept_but_never_the_whole_number(number: str, last_four: str) -> None:
     assert DOCUMENTS.mark("ID", number).last_four == last_four
+
+
+def test_a_mark_says_which_key_made_it_without_telling_the_key() -> None:
+    key = b"0123456789abcdef0123456789abcdef"
+    mark = DocumentHasher(key).mark("ID", "E123")
+    assert mark.key_id == DocumentHasher(key).key_id == hashlib.sha256(key).digest()[:8]
+    assert mark.key_id != DocumentHasher(bytes(32)).key_id
+
+
+def test_the_hash_is_the_hmac_of_kind_and_number() -> None:
+    key = b"0123456789abcdef0123456789abcdef"
+    expected = hmac.new(key, b"ID\0E123", hashlib.sha256).digest()
+    assert DocumentHasher(key).mark("id", "e-123").keyed_hash == expected
+
+
+def test_after_a_change_of_keys_the_newest_marks_and_all_are_looked_under() -> None:
+    old, new = DocumentHasher(b"o" * 32), DocumentHasher(b"n" * 32, b"o" * 32)
+    assert new.mark("ID", "E123") == DocumentHasher(b"n" * 32).mark("ID", "E123")
+    assert new.marks("ID", "E-123") == [new.mark("ID", "E123"), old.mark("ID", "E123")]
+
+
+@given(st.text(st.characters(max_codepoint=127)))
+def test_ascii_needs_no_normal_form(text: str) -> None:
+    assert unicodedata.normalize("NFKC", text) == text

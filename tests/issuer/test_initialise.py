@@ -4,6 +4,10 @@ from pathlib import Path
 import pytest
 
 from issuer import initialise as initialise_module
+from issuer.access.bearer import hash_key
+from issuer.access.bearer import read_key_file as read_bearer_key
+from issuer.access.clients import Clients
+from issuer.access.roles import Role
 from issuer.errors import (
     AlreadyInitialised,
     AlreadyServed,
@@ -14,14 +18,18 @@ from issuer.errors import (
 )
 from issuer.folder import Folder, locked
 from issuer.initialise import initialise
-from issuer.key_file import Purpose, read_key_file
-from issuer.key_store import SecretKeyStore, key_id_of
+from issuer.key_file import Purpose, read_key_file, write_key_file
+from issuer.key_store import SecretKeyStore
+from issuer.keys.lifecycle import KeyState
+from issuer.reasons import Reasons
 from issuer.register.database import Database
 from issuer.register.keys import Keys
 from issuer.unlock import unlock
+from tests.issuer.postgres_server import PostgresServer
 from tests.signer import Signer
 from verifier.config import read_root_key
 from verifier.wire.key_set import read_key_set
+from verifier.wire.status_record import Colour
 
 PASSPHRASE = b"correct horse"
 NOW = 1_800_000_000
@@ -57,15 +65,82 @@ def test_the_public_key_is_of_the_root_and_the_root_signed_the_key_set(folder: F
     pinned = read_root_key(folder.root_public_key)
     assert pinned.public_key == root.public_key
     unlocked = unlock(folder, passphrase=PASSPHRASE)
-    key_set = read_key_set(Keys(unlocked.database).newest_key_set(), pinned)
-    assert list(key_set.keys) == [key_id_of(unlocked.key)]
-    assert (key_set.version, key_set.issued_at, key_set.expires_at) == (1, NOW, NOW + 90 * 86_400)
+    keys = Keys(unlocked.database)
+    key_set = read_key_set(keys.newest_key_set(), pinned)
+    (key,) = keys.all()
+    assert list(key_set.keys) == [key.key_id]
+    assert key.state is KeyState.ACTIVE
+    assert (key_set.version, key_set.issued_at, key_set.expires_at) == (1, NOW, NOW + 30 * 86_400)
+    unlocked.database.close()
+
+
+def test_the_root_key_is_opened_where_it_is(folder: Folder) -> None:
+    unlocked = unlock(folder, passphrase=PASSPHRASE)
+    assert unlocked.root is not None
+    assert unlocked.root.public_key == unlocked.root_public_key.public_key
     unlocked.database.close()
 
 
 def test_serving_needs_no_private_root_key(folder: Folder) -> None:
     folder.root_key.unlink()
-    unlock(folder, passphrase=PASSPHRASE).database.close()
+    unlocked = unlock(folder, passphrase=PASSPHRASE)
+    assert unlocked.root is None
+    unlocked.database.close()
+
+
+def test_the_root_key_of_another_issuer_is_refused(folder: Folder, tmp_path: Path) -> None:
+    other = Folder(tmp_path / "other")
+    initialise(other, passphrase=PASSPHRASE, now=NOW)
+    folder.root_key.write_bytes(other.root_key.read_bytes())
+    with pytest.raises(KeyFileError, match="not the private key"):
+        unlock(folder, passphrase=PASSPHRASE)
+
+
+def test_two_clients_are_there_from_the_start_and_their_keys_open(folder: Folder) -> None:
+    unlocked = unlock(folder, passphrase=PASSPHRASE)
+    clients = Clients(database=unlocked.database)
+    local = clients.find_by_bearer_key(hash_key(read_bearer_key(folder.local_client_key)))
+    approver = clients.find_by_bearer_key(hash_key(read_bearer_key(folder.approver_client_key)))
+    assert local is not None
+    assert approver is not None
+    assert (local.name, local.roles) == ("local", frozenset({Role.OPERATOR, Role.CLERK, Role.AUDITOR}))
+    assert (approver.name, approver.roles) == ("approver", frozenset({Role.APPROVER}))
+    unlocked.database.close()
+
+
+def test_no_bearer_key_is_in_the_register(folder: Folder) -> None:
+    key = read_bearer_key(folder.local_client_key).encode()
+    assert all(key not in path.read_bytes() for path in folder.path.glob("register.db*"))
+
+
+def test_the_default_reasons_are_there_to_be_edited(folder: Folder) -> None:
+    assert Reasons.open(folder.reasons).check(12, Colour.RED) is None
+
+
+def test_the_register_may_be_a_postgresql_database(tmp_path: Path, postgres_server: PostgresServer) -> None:
+    url = postgres_server.create_database("init")
+    folder = Folder(tmp_path / "issuer")
+    initialise(folder, passphrase=PASSPHRASE, now=NOW, register_url=url)
+    assert not folder.register.exists()
+    unlocked = unlock(folder, passphrase=PASSPHRASE, register_url=url)
+    assert len(Keys(unlocked.database).all()) == 1
+    unlocked.database.close()
+    other = Folder(tmp_path / "other")
+    with pytest.raises(AlreadyInitialised):
+        initialise(other, passphrase=PASSPHRASE, now=NOW, register_url=url)
+    assert not other.path.exists()
+
+
+def test_older_keys_that_marked_documents_are_opened_too(folder: Folder) -> None:
+    before = unlock(folder, passphrase=PASSPHRASE)
+    mark = before.documents.mark("ID", "110105")
+    folder.document_hash_key.rename(folder.path / "document-hash.1.key")
+    write_key_file(folder.document_hash_key, bytes(32), purpose=Purpose.DOCUMENT_HASH, passphrase=PASSPHRASE)
+    after = unlock(folder, passphrase=PASSPHRASE)
+    assert after.documents.mark("ID", "110105") != mark
+    assert mark in after.documents.marks("ID", "110105")
+    before.database.close()
+    after.database.close()
 
 
 def test_two_issuers_share_no_key(tmp_path: Path) -> None:
@@ -83,7 +158,13 @@ def test_an_issuer_is_never_overwritten(folder: Folder) -> None:
     assert files(folder) == before
 
 
-@pytest.mark.parametrize("left", ["root.key", "root.pub", "document-hash.key", "register.db", "signing"])
+@pytest.mark.parametrize(
+    "left",
+    [
+        *("root.key", "root.pub", "document-hash.key", "register.db", "signing"),
+        *("reasons.toml", "local.key", "approver.key"),
+    ],
+)
 def test_not_even_a_part_of_an_issuer_is_overwritten(tmp_path: Path, left: str) -> None:
     (tmp_path / left).mkdir()
     with pytest.raises(AlreadyInitialised, match=left):
@@ -100,13 +181,14 @@ def test_an_existing_folder_is_used_and_its_other_files_stay(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("failing", ["sign_key_set", "Clients"])
 def test_an_interrupted_initialisation_leaves_nothing_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, failing: str
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(initialise_module, "_sign_key_set", fail)
+    monkeypatch.setattr(initialise_module, failing, fail)
     expected = SetupError if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(expected):
         initialise(Folder(tmp_path / "issuer"), passphrase=PASSPHRASE, now=NOW)
@@ -143,19 +225,19 @@ def test_a_missing_public_key_is_named(folder: Folder) -> None:
         unlock(folder, passphrase=PASSPHRASE)
 
 
-def test_a_signing_key_that_is_not_published_is_refused(folder: Folder, tmp_path: Path) -> None:
+def test_a_file_with_another_signing_key_is_refused(folder: Folder, tmp_path: Path) -> None:
     other = Folder(tmp_path / "other")
     made = initialise(other, passphrase=PASSPHRASE, now=NOW)
     (published,) = folder.signing_keys.iterdir()
     published.write_bytes(other.signing_key(made.signing_key_id).read_bytes())
-    with pytest.raises(KeyFileError, match="not in the published key set"):
+    with pytest.raises(KeyFileError, match="another key than its name says"):
         unlock(folder, passphrase=PASSPHRASE)
 
 
 def test_a_register_without_keys_is_refused(tmp_path: Path) -> None:
     Database.create(tmp_path / "register.db").close()
     (tmp_path / "root.pub").write_bytes(Signer().root_pem)
-    with pytest.raises(NotInitialised, match="no active signing key"):
+    with pytest.raises(NotInitialised, match="no key set"):
         unlock(Folder(tmp_path), passphrase=PASSPHRASE)
 
 

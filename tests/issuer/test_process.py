@@ -1,14 +1,17 @@
 """gatelight-issuer as real processes."""
 
+import contextlib
 import itertools
 import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,12 +19,14 @@ import grpc
 import pytest
 import redis
 
+from issuer.access.bearer import read_key_file
 from issuer.client import IssuerClient
 from issuer.folder import Folder
 from issuer.initialise import initialise
 from issuer.register.database import Database
-from issuer.register.records import read_records
-from issuer.v1 import issuer_pb2 as pb
+from issuer.register.records import read_shard
+from issuer.v1 import admin_pb2 as pb
+from issuer.v1 import issuer_pb2
 from loadtest.embedded_redis import EmbeddedRedis
 from loadtest.processes import ServerProcess
 from tests.eventually import eventually
@@ -64,6 +69,10 @@ class Issuer:
         )
         self.address = f"127.0.0.1:{self.process.wait_for_file(port_file)}"
 
+    def client(self) -> IssuerClient:
+        key = read_key_file(Folder(self.folder).local_client_key)
+        return IssuerClient(self.address, key=key)
+
     @property
     def log(self) -> str:
         return self.process.log.read_text()
@@ -105,16 +114,14 @@ def test_from_init_to_a_code_by_the_command_line_alone(tmp_path: Path, own_redis
     issuer = Issuer(tmp_path / "issuer", own_redis.url)
     assert issuer.run("init").returncode == 0
     issuer.serve()
-    server = ("--server", issuer.address, "--json")
     add = ("--name", "王小秀", "--document-type", "ID", "--document-number", "E12345678", "--apply")
-    assert json.loads(issuer.run("holder", "add", *add, *server).stdout)["holder_id"] == 1
-    issued = json.loads(issuer.run("credential", "issue", "1", "PHONE", "--apply", *server).stdout)
+    assert json.loads(issuer.run("holder", "add", *add, "--json").stdout)["holder_id"] == 1
+    issued = json.loads(issuer.run("credential", "issue", "1", "PHONE", "--apply", "--json").stdout)
     assert issued == {"applied": True, "credential_index": 1, "publication": "PUBLISHED"}
-    saved = issuer.run("code", "save", "1", str(tmp_path / "code.png"), *server)
+    saved = issuer.run("code", "save", "1", str(tmp_path / "code.png"), "--json")
     assert json.loads(saved.stdout)["symbol"] == "7-M"
-    root_key = ("--root-key", str(issuer.folder / "root.pub"))
-    shown = json.loads(issuer.run("key-set", "show", *root_key, *server).stdout)
-    assert shown["expires_at"] - shown["issued_at"] == 90 * 86_400
+    shown = json.loads(issuer.run("key-set", "show", "--json").stdout)
+    assert shown["expires_at"] - shown["issued_at"] == 30 * 86_400
     assert issuer.process.stop() == 0
 
 
@@ -133,7 +140,7 @@ def test_an_issuer_killed_at_any_instant_goes_on_where_it_was(
 ) -> None:
     """Killed in the middle of changes; then what Redis holds is what the register holds."""
     for round_number in range(3):
-        with IssuerClient(issuer.address) as client:
+        with issuer.client() as client:
             killer = threading.Timer(0.1 * (1 + round_number), issuer.process.kill)
             killer.start()
             with pytest.raises(grpc.RpcError):
@@ -142,8 +149,9 @@ def test_an_issuer_killed_at_any_instant_goes_on_where_it_was(
         issuer.serve()
     database = Database.open(issuer.folder / "register.db")
     with database.read() as connection:
-        truth = dict(read_records(connection))
+        content = read_shard(connection, 0).content
     database.close()
+    truth = {index: record for index, record in enumerate(memoryview(content).cast("Q")) if record}
     assert truth
     with redis.Redis.from_url(own_redis.url) as stored:
         eventually(lambda: StoredStatus(stored).records() == truth)
@@ -161,7 +169,8 @@ def test_a_second_issuer_on_the_same_port_is_refused(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         refused = issuer.run("serve", "--listen", f"127.0.0.1:{taken.getsockname()[1]}")
     assert refused.returncode == 2
-    assert "is another server running there?" in refused.stderr
+    assert "Address already in use; choose another" in refused.stderr
+    assert "add_port.cc" not in refused.stderr
 
 
 def test_a_port_file_that_cannot_be_written_ends_it(folder: Path) -> None:
@@ -182,7 +191,7 @@ def test_a_wrong_passphrase_is_refused(folder: Path) -> None:
 
 
 def test_the_log_is_json_and_holds_no_secret(issuer: Issuer, own_redis: EmbeddedRedis) -> None:
-    with IssuerClient(issuer.address) as client:
+    with issuer.client() as client:
         enrol_and_issue(client, 0, 1)
         own_redis.kill()
         enrol_and_issue(client, 1, 1)
@@ -190,9 +199,30 @@ def test_the_log_is_json_and_holds_no_secret(issuer: Issuer, own_redis: Embedded
         eventually(lambda: "publishing again" in issuer.log)
         with pytest.raises(grpc.RpcError):
             enrol_and_issue(client, 0, 1)
-        code = client.issuer.IssueBundle(pb.IssueBundleRequest(credential_index=1)).codes[0]
+        code = client.issuer.IssueBundle(issuer_pb2.IssueBundleRequest(credential_index=1)).codes[0]
     issuer.process.stop()
     for line in issuer.log.splitlines():
         assert {"event", "level", "timestamp"} <= set(json.loads(line))
     for secret in ("CANARY", PASSPHRASE, code.qr_text[:20]):
         assert secret not in issuer.log
+
+
+def test_prometheus_is_answered_where_it_was_asked_for(folder: Path, own_redis: EmbeddedRedis) -> None:
+    issuer = Issuer(folder, own_redis.url)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    issuer.environment["GATELIGHT_ISSUER_METRICS_LISTEN"] = f"127.0.0.1:{port}"
+    issuer.serve()
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        text = answer.read().decode()
+    assert issuer.process.stop() == 0
+    life_left = next(line for line in text.splitlines() if line.startswith("gatelight_issuer_key_set_life"))
+    assert 0.9 < float(life_left.split()[-1]) <= 1
+
+
+def test_a_register_that_is_not_current_is_not_served(folder: Path, own_redis: EmbeddedRedis) -> None:
+    with contextlib.closing(sqlite3.connect(folder / "register.db")) as register, register:
+        register.execute("UPDATE alembic_version SET version_num = '0001'")
+    refused = Issuer(folder, own_redis.url).run("serve", "--listen", "127.0.0.1:0")
+    assert refused.returncode == 1
+    assert "gatelight-issuer register migrate" in refused.stderr

@@ -1,8 +1,8 @@
 """Register to Redis: a real register, a real Redis, turn by turn; real threads only where time matters."""
 
-import itertools
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 import redis
@@ -12,21 +12,15 @@ from structlog.testing import capture_logs
 
 from issuer import status_writer
 from issuer.errors import CacheMismatch, ForeignCache, RegisterUnavailable
+from issuer.metrics import OUTBOX_ROWS
 from issuer.publisher import HEARTBEAT_S, PUBLICATION_WAIT_S, Publisher
 from issuer.register.database import Database
-from issuer.register.entries import NewCredential, NewHolder, StatusChange
-from issuer.register.keys import Keys
 from issuer.register.outbox import FeedPosition, Outbox
-from issuer.register.records import read_records
-from issuer.register.register import Register
-from issuer.register.schema import credentials
-from issuer.status_writer import StatusWriter
-from issuer.v1 import issuer_pb2 as pb
+from issuer.status_writer import Fence, StatusWriter
 from loadtest.embedded_redis import EmbeddedRedis
 from tests.eventually import eventually
-from tests.issuer.running_issuer import ROOT, RunningIssuer, new_keys
+from tests.issuer.publishing import ROOT, Publishing
 from tests.issuer.stored_status import StoredStatus
-from verifier.wire.code import CredentialKind
 from verifier.wire.status_record import Colour, unpack
 from verifier.wire.status_store import (
     FEED_MAX_ENTRIES,
@@ -41,84 +35,26 @@ from verifier.wire.status_store import (
     status_key,
 )
 
-NOW = 1_800_000_000
-
-
-class FakeMonotonic:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Publishing:
-    """A register, a publisher that is turned by hand, and what Redis holds."""
-
-    def __init__(self, database: Database, register: Register, redis_url: str, partitions: int = 1) -> None:
-        new_keys(database)
-        self.database = database
-        self.register = register
-        self.outbox = Outbox(database)
-        self.redis_url = redis_url
-        self.redis = redis.Redis.from_url(redis_url)
-        self.status = StoredStatus(self.redis, partitions)
-        self.clock = FakeMonotonic()
-        self._numbers = itertools.count()
-        self._writers: list[StatusWriter] = []
-        self.publisher = self.new_publisher(partitions)
-
-    def new_publisher(self, partitions: int = 1) -> Publisher:
-        """Return a publisher that knows only what the register knows, as after a restart."""
-        writer = StatusWriter(self.redis_url, root_key_id=ROOT.root_key_id, partitions=partitions)
-        self._writers.append(writer)
-        return Publisher(outbox=self.outbox, keys=Keys(self.database), writer=writer, monotonic=self.clock)
-
-    def issue(self, count: int = 1) -> list[int]:
-        """Enrol holders and issue a credential to each; ids and indices are the same numbers."""
-        holders = [NewHolder("王小秀", "ID", f"E{next(self._numbers)}", "") for _ in range(count)]
-        ids = self.register.enrol_holders(holders, now=NOW)
-        new = [NewCredential(holder_id, CredentialKind.PHONE) for holder_id in ids]
-        return list(self.register.issue_credentials(new, now=NOW).credential_indices)
-
-    def issue_at(self, index: int) -> None:
-        """Issue a credential with an index far away."""
-        (holder_id,) = self.register.enrol_holders(
-            [NewHolder("王小秀", "ID", f"E{next(self._numbers)}", "")], now=NOW
-        )
-        with self.database.write() as connection:
-            connection.execute(
-                credentials.insert().values(
-                    credential_index=index, holder_id=holder_id, kind=1, generation=1, state=1, issued_at=NOW
-                )
-            )
-
-    def set_colour(self, holder_id: int, colour: Colour) -> int:
-        return self.register.set_statuses(
-            [StatusChange(holder_id, colour, 1, "District office", "li", 0)], now=NOW
-        )
-
-    def publish_all(self) -> None:
-        while self.publisher.turn():
-            pass
-
-    def truth(self) -> dict[int, int]:
-        with self.database.read() as connection:
-            return dict(read_records(connection))
-
-    def close(self) -> None:
-        self.redis.close()
-        for writer in self._writers:
-            writer.close()
-
 
 @pytest.fixture
-def publishing(database: Database, register: Register, redis_url: str) -> Iterator[Publishing]:
-    publishing = Publishing(database, register, redis_url)
+def publishing(sqlite_database: Database, redis_url: str) -> Iterator[Publishing]:
+    publishing = Publishing(sqlite_database, redis_url)
     yield publishing
     publishing.close()
+
+
+def written(writer: StatusWriter, records: Mapping[int, int]) -> FeedPosition:
+    """Write records into a Redis of one partition as a rebuild does; return where the feed stands."""
+    begun = writer.begin_rebuild()
+    for shard in sorted({index // RECORDS_PER_SHARD for index in records}):
+        of_shard = {
+            index % RECORDS_PER_SHARD: at
+            for index, at in records.items()
+            if index // RECORDS_PER_SHARD == shard
+        }
+        content = b"".join(of_shard.get(at, 0).to_bytes(8, "little") for at in range(max(of_shard) + 1))
+        writer.write_shard(shard, content, begun)
+    return writer.give_epoch(begun)[0]
 
 
 # What lies in Redis
@@ -132,7 +68,7 @@ def test_a_new_register_is_published_whole_and_then_given_an_epoch(publishing: P
     assert isinstance(epoch, bytes)
     assert owner_of(epoch) == ROOT.root_key_id
     assert {entry.epoch for entry in publishing.status.feed()} == {epoch}
-    assert publishing.redis.get(KEY_SET_KEY) == Keys(publishing.database).newest_key_set()
+    assert publishing.redis.get(KEY_SET_KEY) == publishing.keys.newest_key_set()
 
 
 def test_a_change_is_written_as_record_and_feed_entry(publishing: Publishing) -> None:
@@ -151,7 +87,7 @@ def test_nothing_is_left_in_the_outbox(publishing: Publishing) -> None:
     publishing.publish_all()
     publishing.issue(3)
     publishing.publish_all()
-    assert publishing.outbox.next_rows(10) == []
+    assert publishing.waiting() == 0
 
 
 def test_only_the_last_record_of_a_batch_is_written(publishing: Publishing) -> None:
@@ -208,11 +144,11 @@ def test_a_key_set_that_is_gone_or_wrong_is_put_back_with_the_heartbeat(
         publishing.redis.set(KEY_SET_KEY, damage)
     publishing.clock.now += HEARTBEAT_S
     publishing.publish_all()
-    assert publishing.redis.get(KEY_SET_KEY) == Keys(publishing.database).newest_key_set()
+    assert publishing.redis.get(KEY_SET_KEY) == publishing.keys.newest_key_set()
 
 
-def test_partitions_are_written_apart(database: Database, register: Register, redis_url: str) -> None:
-    publishing = Publishing(database, register, redis_url, partitions=3)
+def test_partitions_are_written_apart(sqlite_database: Database, redis_url: str) -> None:
+    publishing = Publishing(sqlite_database, redis_url, partitions=3)
     publishing.issue(2)
     for shard in (1, 2, 3, 4):
         publishing.issue_at(shard * RECORDS_PER_SHARD + 5)
@@ -252,7 +188,7 @@ def test_any_updates_leave_exactly_their_records(redis_url: str, batches: list[d
             client.delete(key)
         writer = StatusWriter(redis_url, root_key_id=ROOT.root_key_id, partitions=1)
         first, *others = batches
-        position = writer.rebuild(sorted(first.items()), signed_key_set=b"k")[0]
+        position = written(writer, first)
         truth = dict(first)
         for batch in others:
             truth |= batch
@@ -289,7 +225,7 @@ def test_a_crash_between_redis_and_register_publishes_the_batch_again_and_change
     assert publishing.status.records() == written
     first, again = [entry.updates for entry in publishing.status.feed() if entry.updates]
     assert first == again
-    assert publishing.outbox.next_rows(10) == []
+    assert publishing.waiting() == 0
 
 
 def test_a_crash_at_the_end_of_a_rebuild_rebuilds_again(publishing: Publishing) -> None:
@@ -303,7 +239,7 @@ def test_a_crash_at_the_end_of_a_rebuild_rebuilds_again(publishing: Publishing) 
     publishing.publish_all()
     assert publishing.redis.get(epoch_key(0)) != first_epoch
     assert publishing.status.records() == publishing.truth()
-    assert publishing.outbox.next_rows(10) == []
+    assert publishing.waiting() == 0
 
 
 def test_a_restarted_issuer_goes_on_without_a_rebuild(publishing: Publishing) -> None:
@@ -350,7 +286,7 @@ def test_a_second_writer_in_the_middle_of_a_write_stops_it(
     with pytest.raises(redis.WatchError):
         publishing.publisher.turn()
     assert publishing.status.records() == written
-    assert len(publishing.outbox.next_rows(10)) == 1
+    assert publishing.waiting() == 1
 
 
 # Rebuild
@@ -407,7 +343,7 @@ def test_a_damaged_redis_is_rebuilt_under_a_new_epoch_at_the_next_heartbeat(
     publishing.publish_all()
     assert publishing.status.records() == publishing.truth()
     assert publishing.redis.get(epoch_key(0)) not in (None, epoch, b"not an epoch")
-    assert publishing.redis.get(KEY_SET_KEY) == Keys(publishing.database).newest_key_set()
+    assert publishing.redis.get(KEY_SET_KEY) == publishing.keys.newest_key_set()
     assert publishing.status.feed()[-1].epoch == publishing.redis.get(epoch_key(0))
 
 
@@ -482,22 +418,27 @@ def test_rows_of_the_outbox_that_a_rebuild_covers_are_not_published_after_it(pub
     publishing.publish_all()
     assert [entry.updates for entry in publishing.status.feed() if entry.updates] == []
     assert publishing.status.records() == publishing.truth()
-    assert publishing.outbox.next_rows(10) == []
+    assert publishing.waiting() == 0
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]) -> None:
+    """Do something whenever a shard was read and is about to be written."""
+    write_shard = StatusWriter.write_shard
+
+    def act_then_write_shard(
+        writer: StatusWriter, shard: int, content: bytes, fences: Mapping[int, Fence], *more: object
+    ) -> None:
+        action()
+        write_shard(writer, shard, content, fences, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(StatusWriter, "write_shard", act_then_write_shard)
 
 
 def test_a_change_made_during_a_rebuild_is_published_after_it(
     publishing: Publishing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (index,) = publishing.issue()
-    write_shard = StatusWriter._write_shard
-
-    def write_shard_meanwhile(
-        writer: StatusWriter, shard: int, content: bytes, begun: Sequence[bytes]
-    ) -> str:
-        publishing.set_colour(index, Colour.RED)
-        return write_shard(writer, shard, content, begun)
-
-    monkeypatch.setattr(StatusWriter, "_write_shard", write_shard_meanwhile)
+    meanwhile(monkeypatch, lambda: publishing.set_colour(index, Colour.RED))
     publishing.publisher.turn()
     assert unpack(publishing.status.records()[index]).colour is Colour.NONE
     monkeypatch.undo()
@@ -506,28 +447,53 @@ def test_a_change_made_during_a_rebuild_is_published_after_it(
     assert unpack(publishing.status.records()[index]).colour is Colour.RED
 
 
-def test_no_epoch_is_there_while_a_rebuild_goes_on(
+def test_a_change_made_before_its_shard_is_written_is_in_it(publishing: Publishing) -> None:
+    (index,) = publishing.issue()
+    publishing.publish_all()
+    lose_everything(publishing.redis)
+    publishing.set_colour(index, Colour.RED)
+    publishing.publisher.turn()
+    assert unpack(publishing.status.records()[index]).colour is Colour.RED
+
+
+def test_no_epoch_is_there_while_a_damaged_redis_is_rebuilt(
     publishing: Publishing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publishing.issue()
     publishing.publish_all()
-    seen: list[object] = []
-    write_shard = StatusWriter._write_shard
-
-    def look_then_write_shard(
-        writer: StatusWriter, shard: int, content: bytes, begun: Sequence[bytes]
-    ) -> str:
-        seen.append(publishing.redis.get(epoch_key(0)))
-        return write_shard(writer, shard, content, begun)
-
-    monkeypatch.setattr(StatusWriter, "_write_shard", look_then_write_shard)
-    get_another_epoch(publishing.redis)
+    lose_the_feed(publishing.redis)
     publishing.clock.now += HEARTBEAT_S
+    seen: list[object] = []
+    meanwhile(monkeypatch, lambda: seen.append(publishing.redis.get(epoch_key(0))))
     publishing.publish_all()
     assert seen == [None]
+    assert publishing.redis.get(epoch_key(0)) is not None
 
 
-def test_a_late_write_of_an_earlier_rebuild_is_refused_by_redis(publishing: Publishing) -> None:
+def test_a_key_set_is_put_while_a_damaged_redis_is_rebuilt(
+    publishing: Publishing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publishing.issue()
+    publishing.issue_at(RECORDS_PER_SHARD)
+    asking: list[threading.Thread] = []
+    seen: list[object] = []
+
+    def sign_and_look() -> None:
+        seen.append(publishing.redis.get(KEY_SET_KEY))
+        if not asking:
+            publishing.sign_key_set()
+            asking.append(threading.Thread(target=publishing.publisher.publish_key_set))
+            asking[0].start()
+            eventually(publishing.publisher._is_key_set_asked)
+
+    former = publishing.keys.newest_key_set()
+    meanwhile(monkeypatch, sign_and_look)
+    publishing.publisher.turn()
+    asking[0].join()
+    assert seen == [former, publishing.keys.newest_key_set()]
+
+
+def test_a_write_of_an_earlier_rebuild_that_arrives_late_is_refused_by_redis(publishing: Publishing) -> None:
     publishing.issue()
     late = redis.Redis.from_url(publishing.redis_url).pipeline()
     late.watch(epoch_key(0), feed_key(0))  # type: ignore[no-untyped-call]
@@ -564,14 +530,13 @@ def test_two_issuers_that_rebuild_one_redis_do_not_mix_their_records(redis_url: 
     ours = StatusWriter(redis_url, root_key_id=ROOT.root_key_id, partitions=1)
     theirs = StatusWriter(redis_url, root_key_id=b"stranger", partitions=1)
 
-    def records() -> Iterator[tuple[int, int]]:
-        yield 1, 0xD
-        yield RECORDS_PER_SHARD, 0xD  # the first shard is written now
-        begun = theirs._begin_rebuild(0, new_epoch(b"stranger", b"e"))
-        theirs._write_shard(0, bytes(8) + b"\x05" + bytes(7), [begun])
-
+    begun = ours.begin_rebuild()
+    ours.write_shard(0, b"\x0d" + bytes(7), begun)
+    theirs.write_shard(0, b"\x05" + bytes(7), theirs.begin_rebuild())
     with pytest.raises(redis.WatchError):
-        ours.rebuild(records(), signed_key_set=b"k")
+        ours.write_shard(1, b"\x0d" + bytes(7), begun)
+    with pytest.raises(redis.WatchError):
+        ours.give_epoch(begun)
     with redis.Redis.from_url(redis_url) as client:
         assert client.get(epoch_key(0)) is None
     for writer in (ours, theirs):
@@ -592,63 +557,90 @@ def test_a_mismatch_is_found_before_anything_is_written(publishing: Publishing) 
 # Redis goes away, with real threads
 
 
-def set_red(issuer: RunningIssuer, holder_id: int = 1) -> str:
-    change = pb.StatusChange(holder_id=holder_id, colour=3, reason=1, authority="a", operator="o")  # type: ignore[arg-type]
-    answer = issuer.client.admin.SetStatuses(pb.SetStatusesRequest(changes=[change]))
-    return pb.Publication.Name(answer.publication)
+@pytest.fixture
+def on_own_redis(sqlite_database: Database, own_redis: EmbeddedRedis) -> Iterator[Publishing]:
+    publishing = Publishing(sqlite_database, own_redis.url)
+    publishing.issue()
+    yield publishing
+    publishing.close()
 
 
-def colour_in(server: EmbeddedRedis, index: int) -> Colour | None:
-    try:
-        with redis.Redis.from_url(server.url) as client:
-            return unpack(StoredStatus(client).records()[index]).colour
-    except (redis.ConnectionError, KeyError):
-        return None
+def set_red(publishing: Publishing, publisher: Publisher) -> bool:
+    """Tell whether it was published when a caller would get its answer."""
+    return publisher.wait_until_published(publishing.set_colour(1, Colour.RED))
 
 
-def test_a_change_is_published_when_the_call_returns(
-    start_issuer: Callable[..., RunningIssuer], own_redis: EmbeddedRedis
+def is_red(publishing: Publishing) -> bool:
+    return publishing.colour_in_redis(1) is Colour.RED
+
+
+def test_a_change_is_published_when_the_call_returns(on_own_redis: Publishing) -> None:
+    with on_own_redis.running() as publisher:
+        assert set_red(on_own_redis, publisher)
+        assert is_red(on_own_redis)
+
+
+def test_what_nobody_waits_for_is_published_when_the_publisher_is_woken(on_own_redis: Publishing) -> None:
+    with on_own_redis.running() as publisher:
+        assert set_red(on_own_redis, publisher)
+        publisher._next_heartbeat_s = time.monotonic() + 1_000
+        on_own_redis.set_colour(1, Colour.GREEN)
+        publisher.wake()
+        eventually(lambda: on_own_redis.colour_in_redis(1) is Colour.GREEN)
+
+
+def test_a_key_set_is_put_when_the_call_returns(on_own_redis: Publishing) -> None:
+    with on_own_redis.running() as publisher:
+        assert set_red(on_own_redis, publisher)
+        publisher._next_heartbeat_s = time.monotonic() + 1_000
+        signed = on_own_redis.sign_key_set()
+        assert publisher.publish_key_set()
+        assert on_own_redis.redis.get(KEY_SET_KEY) == signed
+
+
+def test_a_key_set_is_pending_while_redis_is_down_and_put_when_it_is_back(
+    on_own_redis: Publishing, own_redis: EmbeddedRedis
 ) -> None:
-    issuer = start_issuer(own_redis.url)
-    index = issuer.issue()
-    assert set_red(issuer) == "PUBLICATION_PUBLISHED"
-    assert colour_in(own_redis, index) is Colour.RED
+    with on_own_redis.running() as publisher:
+        assert publisher.publish_key_set()
+        own_redis.kill()
+        signed = on_own_redis.sign_key_set()
+        assert not publisher.publish_key_set()
+        own_redis.restart()
+        eventually(lambda: on_own_redis.redis.get(KEY_SET_KEY) == signed)
 
 
 def test_a_change_is_pending_while_redis_is_down_and_published_when_it_is_back(
-    start_issuer: Callable[..., RunningIssuer], own_redis: EmbeddedRedis
+    on_own_redis: Publishing, own_redis: EmbeddedRedis
 ) -> None:
-    issuer = start_issuer(own_redis.url)
-    index = issuer.issue()
-    own_redis.kill()
-    assert set_red(issuer) == "PUBLICATION_PENDING"
-    own_redis.restart()
-    eventually(lambda: colour_in(own_redis, index) is Colour.RED)
-    eventually(lambda: set_red(issuer) == "PUBLICATION_PUBLISHED")
+    with on_own_redis.running() as publisher:
+        assert set_red(on_own_redis, publisher)
+        own_redis.kill()
+        assert not set_red(on_own_redis, publisher)
+        own_redis.restart()
+        eventually(lambda: is_red(on_own_redis))
+        eventually(lambda: set_red(on_own_redis, publisher))
 
 
-def test_an_issuer_starts_without_redis(
-    start_issuer: Callable[..., RunningIssuer], own_redis: EmbeddedRedis
-) -> None:
+def test_a_publisher_starts_without_redis(on_own_redis: Publishing, own_redis: EmbeddedRedis) -> None:
     own_redis.kill()
-    issuer = start_issuer(own_redis.url)
-    index = issuer.issue()
-    assert set_red(issuer) == "PUBLICATION_PENDING"
-    own_redis.restart()
-    eventually(lambda: colour_in(own_redis, index) is Colour.RED)
+    with on_own_redis.running() as publisher:
+        assert not set_red(on_own_redis, publisher)
+        own_redis.restart()
+        eventually(lambda: is_red(on_own_redis))
 
 
 def test_a_frozen_redis_holds_no_caller_longer_than_the_bound(
-    start_issuer: Callable[..., RunningIssuer], own_redis: EmbeddedRedis
+    on_own_redis: Publishing, own_redis: EmbeddedRedis
 ) -> None:
-    issuer = start_issuer(own_redis.url)
-    index = issuer.issue()
-    own_redis.freeze()
-    begun = time.monotonic()
-    assert set_red(issuer) == "PUBLICATION_PENDING"
-    assert time.monotonic() - begun < PUBLICATION_WAIT_S + 0.4  # and some for a busy machine
-    own_redis.thaw()
-    eventually(lambda: colour_in(own_redis, index) is Colour.RED)
+    with on_own_redis.running() as publisher:
+        eventually(lambda: on_own_redis.colour_in_redis(1) is Colour.NONE)
+        own_redis.freeze()
+        begun = time.monotonic()
+        assert not set_red(on_own_redis, publisher)
+        assert time.monotonic() - begun < PUBLICATION_WAIT_S + 0.4  # and some for a busy machine
+        own_redis.thaw()
+        eventually(lambda: is_red(on_own_redis))
 
 
 def test_a_redis_that_freezes_in_the_middle_of_a_write_leaves_no_connection_behind(
@@ -656,7 +648,7 @@ def test_a_redis_that_freezes_in_the_middle_of_a_write_leaves_no_connection_behi
 ) -> None:
     monkeypatch.setattr(status_writer, "_REPLY_TIMEOUT_S", 0.1)
     writer = StatusWriter(own_redis.url, root_key_id=ROOT.root_key_id, partitions=1)
-    position = writer.rebuild([(1, 5)], signed_key_set=b"k")[0]
+    position = written(writer, {1: 5})
     check = status_writer._check
 
     def check_then_freeze(*arguments: object) -> None:
@@ -678,43 +670,68 @@ def test_a_redis_that_freezes_in_the_middle_of_a_write_leaves_no_connection_behi
     writer.close()
 
 
-def test_a_redis_without_memory_leaves_changes_pending(
-    start_issuer: Callable[..., RunningIssuer], own_redis: EmbeddedRedis
+def test_a_redis_without_memory_leaves_changes_pending(on_own_redis: Publishing) -> None:
+    with on_own_redis.running() as publisher:
+        eventually(lambda: on_own_redis.colour_in_redis(1) is Colour.NONE)
+        on_own_redis.redis.config_set("maxmemory", 1)
+        assert not set_red(on_own_redis, publisher)
+        assert on_own_redis.colour_in_redis(1) is Colour.NONE
+        on_own_redis.redis.config_set("maxmemory", 0)
+        eventually(lambda: is_red(on_own_redis))
+
+
+def test_a_redis_that_runs_out_of_memory_in_the_middle_of_a_write_is_no_reason_to_rebuild(
+    publishing: Publishing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    issuer = start_issuer(own_redis.url)
-    index = issuer.issue()
-    with redis.Redis.from_url(own_redis.url) as client:
-        client.config_set("maxmemory", 1)
-        assert set_red(issuer) == "PUBLICATION_PENDING"
-        assert colour_in(own_redis, index) is Colour.NONE
-        client.config_set("maxmemory", 0)
-    eventually(lambda: colour_in(own_redis, index) is Colour.RED)
+    (index,) = publishing.issue()
+    publishing.publish_all()
+    epoch = publishing.redis.get(epoch_key(0))
+    publishing.set_colour(index, Colour.RED)
+    monkeypatch.setattr(status_writer, "_WRITE_RECORDS", "return redis.error_reply('OOM not allowed')")
+    with pytest.raises(redis.exceptions.OutOfMemoryError):
+        publishing.publish_all()
+    monkeypatch.undo()
+    publishing.publish_all()
+    assert publishing.redis.get(epoch_key(0)) == epoch
+    assert publishing.status.records() == publishing.truth()
 
 
 def test_nobody_waits_for_a_redis_that_is_known_to_be_away(
-    start_issuer: Callable[..., RunningIssuer], own_redis: EmbeddedRedis
+    on_own_redis: Publishing, own_redis: EmbeddedRedis
 ) -> None:
-    issuer = start_issuer(own_redis.url)
-    issuer.issue()
-    own_redis.kill()
-    assert set_red(issuer) == "PUBLICATION_PENDING"
-    begun = time.monotonic()
-    for _ in range(5):
-        assert set_red(issuer) == "PUBLICATION_PENDING"
-    assert time.monotonic() - begun < PUBLICATION_WAIT_S
+    with on_own_redis.running() as publisher:
+        own_redis.kill()
+        assert not set_red(on_own_redis, publisher)
+        begun = time.monotonic()
+        for _ in range(5):
+            assert not set_red(on_own_redis, publisher)
+        assert time.monotonic() - begun < PUBLICATION_WAIT_S
+
+
+def test_the_backlog_is_told_while_redis_is_away(on_own_redis: Publishing, own_redis: EmbeddedRedis) -> None:
+    def told() -> float:
+        (sample,) = next(iter(OUTBOX_ROWS.collect())).samples
+        return sample.value
+
+    with on_own_redis.running() as publisher:
+        assert set_red(on_own_redis, publisher)
+        own_redis.kill()
+        on_own_redis.issue(20)
+        eventually(lambda: told() == 20)
+        own_redis.restart()
+        eventually(lambda: told() == 0)
 
 
 def test_trouble_is_logged_when_it_begins_and_when_it_ends_and_not_between(
-    start_issuer: Callable[..., RunningIssuer], own_redis: EmbeddedRedis
+    on_own_redis: Publishing, own_redis: EmbeddedRedis
 ) -> None:
-    with capture_logs() as logs:
-        issuer = start_issuer(own_redis.url)
-        issuer.issue()
+    with capture_logs() as logs, on_own_redis.running() as publisher:
+        assert set_red(on_own_redis, publisher)
         logs.clear()
         own_redis.kill()
         eventually(lambda: logs)
         for _ in range(10):
-            set_red(issuer)
+            set_red(on_own_redis, publisher)
         own_redis.restart()
         eventually(lambda: any(line["event"] == "publishing again" for line in logs))
     events = [line["event"] for line in logs]

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 import pytest
 import redis
 
+from issuer.v1 import admin_pb2, cache_pb2
 from issuer.v1 import issuer_pb2 as pb
 from tests.eventually import eventually
-from tests.issuer.running_issuer import ROOT, RunningIssuer
+from tests.issuer.running_issuer import RunningIssuer
 from verifier.errors import NotReady
 from verifier.key_set_follower import KeySetFollower, KeySets
 from verifier.loop import Loop
@@ -25,9 +26,9 @@ class Gate:
     def __init__(self, issuer: RunningIssuer, redis_url: str) -> None:
         self._issuer = issuer
         self._reader = StatusReader(
-            redis_url, root_key_id=ROOT.root_key_id, partition=0, partitions=1, block_ms=100
+            redis_url, root_key_id=issuer.root_key_id, partition=0, partitions=1, block_ms=100
         )
-        key_sets = KeySets(ROOT.root)
+        key_sets = KeySets(issuer.root)
         mirror = Mirror(partitions=1, monotonic=time.monotonic)
         self._key_sets = KeySetFollower(redis_url=redis_url, key_sets=key_sets)
         follower = MirrorFollower(
@@ -74,40 +75,54 @@ def gate(running_issuer: RunningIssuer, redis_url: str) -> Iterator[Gate]:
     gate.close()
 
 
-def set_colour(issuer: RunningIssuer, colour: int) -> None:
-    change = pb.StatusChange(holder_id=1, colour=colour, reason=1, authority="a", operator="o")  # type: ignore[arg-type]
-    answer = issuer.client.admin.SetStatuses(pb.SetStatusesRequest(changes=[change]))
-    assert answer.publication == pb.PUBLICATION_PUBLISHED
-
-
 def test_each_change_reaches_the_gate(running_issuer: RunningIssuer, gate: Gate) -> None:
     admin, index = running_issuer.client.admin, running_issuer.issue()
     eventually(lambda: gate.scan_current(index) is Verdict.NO_STATUS)
     for colour, verdict in ((1, Verdict.GREEN), (2, Verdict.YELLOW), (3, Verdict.RED), (1, Verdict.GREEN)):
-        set_colour(running_issuer, colour)
+        running_issuer.set_colour(1, colour)
         eventually(lambda verdict=verdict: gate.scan_current(index) is verdict)  # type: ignore[misc]
     old = running_issuer.client.issuer.IssueBundle(pb.IssueBundleRequest(credential_index=index)).codes[0]
-    admin.ReplaceCredential(pb.ReplaceCredentialRequest(credential_index=index))
+    admin.ReplaceCredential(admin_pb2.ReplaceCredentialRequest(credential_index=index))
     eventually(lambda: gate.scan(old.qr_text.encode()) is Verdict.REPLACED)
     new = running_issuer.client.issuer.IssueBundle(pb.IssueBundleRequest(credential_index=index)).codes[0]
-    admin.SuspendCredential(pb.SuspendCredentialRequest(credential_index=index))
+    admin.SuspendCredential(admin_pb2.SuspendCredentialRequest(credential_index=index))
     eventually(lambda: gate.scan(new.qr_text.encode()) is Verdict.SUSPENDED)
-    admin.RevokeCredential(pb.RevokeCredentialRequest(credential_index=index))
+    admin.RevokeCredential(admin_pb2.RevokeCredentialRequest(credential_index=index))
     eventually(lambda: gate.scan(new.qr_text.encode()) is Verdict.REVOKED)
 
 
 def test_a_running_gate_never_notices_that_redis_was_emptied(
     running_issuer: RunningIssuer, gate: Gate, redis_url: str
 ) -> None:
-    index = running_issuer.issue()
-    set_colour(running_issuer, 1)
-    eventually(lambda: gate.scan_current(index) is Verdict.GREEN)
+    index, code = green(running_issuer, gate)
     table = gate.partition.table
     with redis.Redis.from_url(redis_url) as client:
         for key in client.scan_iter("gatelight:*"):
             client.delete(key)
     while gate.partition.table is table:
-        assert gate.scan_current(index) is Verdict.GREEN
-    assert gate.scan_current(index) is Verdict.GREEN
-    set_colour(running_issuer, 3)
-    eventually(lambda: gate.scan_current(index) is Verdict.RED)
+        assert gate.scan(code) is Verdict.GREEN
+    assert gate.scan(code) is Verdict.GREEN
+    running_issuer.set_colour(index, 3)
+    eventually(lambda: gate.scan(code) is Verdict.RED)
+
+
+def test_a_running_gate_never_notices_a_rebuild(running_issuer: RunningIssuer, gate: Gate) -> None:
+    index, code = green(running_issuer, gate)
+    table = gate.partition.table
+    *_, last = running_issuer.client.cache.RebuildCache(cache_pb2.RebuildCacheRequest())
+    assert last.is_done
+    while gate.partition.table is table:
+        assert gate.scan(code) is Verdict.GREEN
+    assert gate.scan(code) is Verdict.GREEN
+    running_issuer.set_colour(index, 3)
+    eventually(lambda: gate.scan(code) is Verdict.RED)
+
+
+def green(issuer: RunningIssuer, gate: Gate) -> tuple[int, bytes]:
+    """Issue a credential to a green holder; return its index, which is the holder's id too, and a code."""
+    index = issuer.issue()
+    issuer.set_colour(index, 1)
+    codes = issuer.client.issuer.IssueBundle(pb.IssueBundleRequest(credential_index=index)).codes
+    code = codes[0].qr_text.encode()
+    eventually(lambda: gate.scan(code) is Verdict.GREEN)
+    return index, code

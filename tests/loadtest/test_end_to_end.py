@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from issuer.client import IssuerClient
 from issuer.drawing import draw, save
-from issuer.v1 import issuer_pb2
+from issuer.v1 import admin_pb2, issuer_pb2
 from loadtest.burst import run_burst
 from loadtest.corpus import EVERYTHING, GATE, Corpus, Enrolled, Specimen
 from loadtest.corpus_file import read_corpus, write_corpus
 from loadtest.qr_image import NoQrCode, read_qr_image
-from loadtest.residents import read_residents, set_colour, write_residents
+from loadtest.residents import Staff, read_residents, set_colour, write_residents
 from loadtest.scans import compare, enrol_in_every_state
 from loadtest.stage import Stage, stage
 from tests.eventually import eventually
@@ -36,14 +35,14 @@ def address(running: Stage) -> str:
 
 
 @pytest.fixture(scope="module")
-def issuer(running: Stage) -> Iterator[IssuerClient]:
-    with IssuerClient(running.issuer_address) as issuer:
-        yield issuer
+def staff(running: Stage) -> Iterator[Staff]:
+    with running.staff() as staff:
+        yield staff
 
 
 @pytest.fixture(scope="module")
-def population(issuer: IssuerClient) -> list[Enrolled]:
-    return enrol_in_every_state(issuer)
+def population(staff: Staff) -> list[Enrolled]:
+    return enrol_in_every_state(staff)
 
 
 @pytest.fixture
@@ -62,11 +61,11 @@ def one_that_is(verdict: Verdict, population: list[Enrolled]) -> Enrolled:
 
 
 def test_a_code_is_issued_drawn_read_by_another_decoder_and_green_at_the_gate(
-    issuer: IssuerClient, gate: VerifierClient, population: list[Enrolled], tmp_path: Path
+    staff: Staff, gate: VerifierClient, population: list[Enrolled], tmp_path: Path
 ) -> None:
     green = one_that_is(Verdict.GREEN, population)
     request = issuer_pb2.IssueBundleRequest(credential_index=green.credential_index, window_count=2)
-    codes = issuer.issuer.IssueBundle(request).codes
+    codes = staff.clerk.issuer.IssueBundle(request).codes
     save(draw(codes[0].qr_text), tmp_path / "code.png")
     qr_text = read_qr_image(tmp_path / "code.png")
     assert qr_text == codes[0].qr_text.encode()
@@ -89,15 +88,15 @@ def test_scans_of_every_kind_get_the_verdict_that_they_must(gate: VerifierClient
 
 
 def test_a_resident_who_turns_red_is_red_at_the_gate(
-    issuer: IssuerClient, gate: VerifierClient, corpus: Corpus, population: list[Enrolled]
+    staff: Staff, gate: VerifierClient, corpus: Corpus, population: list[Enrolled]
 ) -> None:
     green = one_that_is(Verdict.GREEN, population)
-    request = issuer_pb2.GetCredentialRequest(credential_index=green.credential_index)
-    holder_id = issuer.admin.GetCredential(request).holder_id
+    request = admin_pb2.GetCredentialRequest(credential_index=green.credential_index)
+    holder_id = staff.clerk.admin.GetCredential(request).credential.holder_id
     qr_text = corpus.code(green, not_before=int(time.time()))
-    assert set_colour(issuer.admin, holder_id, Colour.RED).publication == issuer_pb2.PUBLICATION_PUBLISHED
+    set_colour(staff, holder_id, Colour.RED)
     eventually(lambda: gate.verify(qr_text).verdict is Verdict.RED)
-    set_colour(issuer.admin, holder_id, Colour.GREEN)
+    set_colour(staff, holder_id, Colour.GREEN)
     eventually(lambda: gate.verify(qr_text).verdict is Verdict.GREEN)
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from issuer.v1 import issuer_pb2
+from issuer.v1 import admin_pb2
 from tests.vectors.files import KEY_SET
 from tests.vectors.good_codes import GoodCode
 from tests.vectors.keys import ACTIVE, STRANGER, KeyPair
@@ -295,7 +295,7 @@ def test_each_error_of_a_code_has_its_verdict(error: CodeError, verdict: Verdict
         (Verdict, verifier_pb2.Verdict, None),
         (CredentialKind, verifier_pb2.CredentialKind, None),
         (Colour, verifier_pb2.Colour, "NONE"),
-        (CredentialState, issuer_pb2.CredentialState, "NONE"),
+        (CredentialState, admin_pb2.CredentialState, "NONE"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -305,4 +305,6 @@ def test_names_and_numbers_are_those_of_the_protos(ours: Any, of_proto: Any, zer
     assert published.pop("UNSPECIFIED") == 0
     if zero:
         published[zero] = 0
+    if of_proto is admin_pb2.CredentialState:
+        published.pop("EXPIRED")  # known to the register alone: verifiers hear REVOKED
     assert {member.name: member.value for member in ours} == published

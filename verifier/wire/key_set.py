@@ -55,7 +55,7 @@ def key_set_to_sign(key_set: KeySet, root: VerifyingKey) -> tuple[bytes, bytes, 
     """
     _check(key_set)
     protected = _protected_header(root)
-    payload = _encode_payload(key_set)
+    payload = encode_payload(key_set)
     return protected, payload, cose.sig_structure(protected, payload)
 
 
@@ -72,13 +72,34 @@ def read_key_set(signed: bytes, root: VerifyingKey) -> KeySet:
         raise KeySetError("expected a key set signed by the pinned root key, got one of another root")
     if not root.verifies(signature, cose.sig_structure(protected, payload)):
         raise KeySetError("expected a signature by the pinned root key")
-    key_set = _decode_payload(payload)
+    return decode_payload(payload)
+
+
+def decode_payload(payload: bytes) -> KeySet:
+    """Return the key set that a payload says, whether signed or to be signed; raises KeySetError.
+
+    It comes from the root or from the issuer: it is not hostile, but may be of another version.
+    """
+    key_set = _decode(payload)
     _check(key_set)
     # Only the one encoding is taken. Python holds True, 1.0 and 1 for equal, and a repeated key is one in
     # a mapping: this comparison tells them apart.
-    if _encode_payload(key_set) != payload:
+    if encode_payload(key_set) != payload:
         raise KeySetError("expected a deterministically encoded payload")
     return key_set
+
+
+def encode_payload(key_set: KeySet) -> bytes:
+    """Return the payload of a key set: what the root signs."""
+    return cbor2.dumps(
+        {
+            _EXPIRES_AT: key_set.expires_at,
+            _ISSUED_AT: key_set.issued_at,
+            _VERSION: key_set.version,
+            _KEYS: [_encode_key(key) for key in key_set.keys.values()],
+        },
+        canonical=True,
+    )
 
 
 def _protected_header(root: VerifyingKey) -> bytes:
@@ -92,8 +113,7 @@ def _split(signed: bytes) -> tuple[bytes, bytes, bytes]:
         raise KeySetError(str(error)) from None
 
 
-def _decode_payload(payload: bytes) -> KeySet:
-    # The root signed these bytes, so they are no longer hostile; what can be wrong is their version.
+def _decode(payload: bytes) -> KeySet:
     try:
         loaded = cbor2.loads(payload, max_depth=4, allow_indefinite=False, allow_duplicate_keys=False)
     except cbor2.CBORDecodeError as error:
@@ -108,18 +128,6 @@ def _decode_payload(payload: bytes) -> KeySet:
             )
         case _:
             raise KeySetError("expected expires_at, issued_at, version and keys")
-
-
-def _encode_payload(key_set: KeySet) -> bytes:
-    return cbor2.dumps(
-        {
-            _EXPIRES_AT: key_set.expires_at,
-            _ISSUED_AT: key_set.issued_at,
-            _VERSION: key_set.version,
-            _KEYS: [_encode_key(key) for key in key_set.keys.values()],
-        },
-        canonical=True,
-    )
 
 
 def _encode_key(key: VerifyingKey) -> dict[int, Any]:

@@ -1,0 +1,54 @@
+"""Times as people give and read them: local time, Unix seconds, and from now on."""
+
+import re
+import time
+from datetime import datetime
+from typing import Any
+
+import click
+
+_UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
+_DURATION = re.compile(r"\+(\d{1,6})([mhdw])")
+_EXPECTED = "expected a time such as 2026-11-21T08:30 (local), or Unix seconds"
+# The year 9999: what is later was meant as something else, such as milliseconds.
+_MAX_TIME = 253_402_300_799
+
+
+class Moment(click.ParamType[int]):
+    """A time: ISO 8601, local where it names no zone; Unix seconds; or from now on, such as +14d."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return Unix seconds."""
+        if isinstance(value, int):
+            return value
+        if found := _DURATION.fullmatch(value):
+            return int(time.time()) + int(found[1]) * _UNITS[found[2]]
+        try:
+            return read_moment(value)
+        except ValueError:
+            self.fail(f"{_EXPECTED}, or from now on: +90m, +36h, +14d, +2w", param, ctx)
+
+
+def read_moment(text: str) -> int:
+    """Return the Unix seconds of a time in ISO 8601 (local where it names no zone) or in Unix seconds.
+
+    Raises ValueError, whose text says what was expected and not what came.
+    """
+    try:
+        seconds = (
+            int(text) if text.isdecimal() and len(text) > 8 else int(datetime.fromisoformat(text).timestamp())
+        )
+    except (ValueError, OverflowError, OSError):
+        raise ValueError(_EXPECTED) from None
+    if not 0 <= seconds <= _MAX_TIME:
+        raise ValueError(_EXPECTED)
+    return seconds
+
+
+def as_time(unix_seconds: int) -> str:
+    """Return a time as people read it, local and with its zone; a dash for 0."""
+    if not unix_seconds:
+        return "-"
+    return datetime.fromtimestamp(unix_seconds).astimezone().isoformat(sep=" ", timespec="seconds")

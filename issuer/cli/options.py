@@ -1,0 +1,45 @@
+"""Kinds of arguments, and options that several commands have."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+CREDENTIAL_INDEX = click.IntRange(1, 2**32 - 1)
+HOLDER_ID = click.IntRange(1, 2**63 - 1)
+FILE = click.Path(dir_okay=False, path_type=Path)
+KIND = click.Choice(["PHONE", "PAPER"], case_sensitive=False)
+COLOUR = click.Choice(["GREEN", "YELLOW", "RED"], case_sensitive=False)
+CREDENTIAL_STATE = click.Choice(["ACTIVE", "SUSPENDED", "REVOKED", "EXPIRED"], case_sensitive=False)
+
+
+def limited(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command that lists the option --limit."""
+    return click.option("--limit", type=click.IntRange(1), help="How many at most.  [default: all]")(command)
+
+
+def confirmed(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command that asks once more the option --yes."""
+    return click.option("--yes", is_flag=True, help="Do not ask once more.")(command)
+
+
+def reveals(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command that shows names the option --reveal."""
+    return click.option("--reveal", is_flag=True, help="Show names in full; it is recorded who asked.")(
+        command
+    )
+
+
+def confirm(question: str, *, is_sure: bool) -> None:
+    """Ask once more where somebody is at the terminal; ends the command unless the answer is yes."""
+    if is_sure or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return
+    if not click.confirm(question, err=True):
+        raise click.UsageError("nothing was changed")
+
+
+def number(value: Any) -> Any:
+    """Return the protobuf value; the numbers of the wire formats are those of the protos."""
+    return int(value)

@@ -1,0 +1,1 @@
+"""Signing keys: their life, the key set that publishes them, and the ring that signs."""

@@ -1,0 +1,28 @@
+"""Fixtures of the tests of keys."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from issuer.register.database import Database
+from tests.issuer.keys.turning import Turning
+
+
+@pytest.fixture(autouse=True)
+def _cheap_key_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("issuer.key_file._N", 1 << 14)
+
+
+@pytest.fixture
+def turning(database: Database, tmp_path: Path) -> Turning:
+    """A rotation on a new register, with SQLite and with PostgreSQL."""
+    return Turning(database, tmp_path)
+
+
+@pytest.fixture
+def start_turning(sqlite_url: str, tmp_path: Path) -> Iterator[Callable[..., Turning]]:
+    """Makes a rotation with thresholds of the test's own, on SQLite."""
+    database = Database.open(sqlite_url)
+    yield lambda **options: Turning(database, tmp_path, **options)
+    database.close()
