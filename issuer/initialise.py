@@ -1,6 +1,7 @@
 """Make an issuer: root key, a signing key, the key that marks documents, register, clients, key set."""
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from issuer.keys.root import sign_key_set
 from issuer.reasons import DEFAULT_LIST
 from issuer.register import keys as key_rows
 from issuer.register.database import Database
+from issuer.register.sqlite import COMPANIONS
 from verifier.atomic_file import write_atomically
 from verifier.wire.ed25519 import VerifyingKey
 from verifier.wire.key_set import KeySet
@@ -72,6 +74,31 @@ def initialise(
         raise
 
 
+def complete(folder: Folder, database: Database, *, now: int) -> Sequence[Path]:
+    """Make what the folder of an earlier release lacks: reasons, and the first clients; return the new files.
+
+    Clients are made only for a register that has none. Raises SetupError or RegisterUnavailable.
+    """
+    made = []
+    try:
+        if not folder.reasons.exists():
+            write_atomically(folder.reasons, DEFAULT_LIST.encode(), mode=0o600, replace=False)
+            made.append(folder.reasons)
+        clients = Clients(database=database)
+        if not clients.list():
+            # Left over where an earlier attempt wrote the files and did not reach the register.
+            for path in (folder.local_client_key, folder.approver_client_key):
+                path.unlink(missing_ok=True)
+                made.append(path)
+            first_clients = _write_client_keys(folder)
+            with database.write() as connection:
+                for client in first_clients:
+                    clients.add_in(connection, client, now=now)
+    except OSError as error:
+        raise SetupError(f"{folder.path} cannot be written: {error.strerror}") from None
+    return made
+
+
 def require_new(folder: Folder) -> None:
     """Raise AlreadyInitialised when there is any part of an issuer in `folder`."""
     for path in (*_files(folder), folder.register, folder.signing_keys):
@@ -100,19 +127,28 @@ def _fill(
     )
     write_atomically(folder.root_public_key, _pem(root.public_key), replace=False)
     write_atomically(folder.reasons, DEFAULT_LIST.encode(), mode=0o600, replace=False)
-    client_keys = {LOCAL_CLIENT: bearer.make_key(), APPROVER_CLIENT: bearer.make_key()}
-    bearer.write_key_file(folder.local_client_key, client_keys[LOCAL_CLIENT])
-    bearer.write_key_file(folder.approver_client_key, client_keys[APPROVER_CLIENT])
+    first_clients = _write_client_keys(folder)
     with contextlib.closing(Database.create(register)) as database, database.write() as connection:
-        clients = Clients(database=database)
-        for name, key in client_keys.items():
-            new = NewClient(name, _CLIENTS[name], bearer_key_sha256=bearer.hash_key(key))
-            clients.add_in(connection, new, now=now)
+        for client in first_clients:
+            Clients(database=database).add_in(connection, client, now=now)
         first = Key(key_id, store.public_key, KeyState.PREPARED, created_at=now)
         key_rows.add_key(connection, first)
         key_rows.add_key_set(connection, key_set, signed, now=now)
         key_rows.activate_key(connection, key_id, now=now)
     return Initialised(key_id_of(root), key_id, key_set)
+
+
+def _write_client_keys(folder: Folder) -> Sequence[NewClient]:
+    """Make the bearer keys of the first clients, write them into the folder, and return the clients."""
+    new = []
+    for name, path in (
+        (LOCAL_CLIENT, folder.local_client_key),
+        (APPROVER_CLIENT, folder.approver_client_key),
+    ):
+        key = bearer.make_key()
+        bearer.write_key_file(path, key)
+        new.append(NewClient(name, _CLIENTS[name], bearer_key_sha256=bearer.hash_key(key)))
+    return new
 
 
 def _pem(public_key: bytes) -> bytes:
@@ -134,7 +170,9 @@ def _files(folder: Folder) -> tuple[Path, ...]:
 
 def _remove(folder: Folder) -> None:
     """Remove what an initialisation made that did not get to its end."""
-    for path in (*_files(folder), *folder.path.glob("register.db*"), *folder.signing_keys.glob("*.key")):
+    # Not register.db*: a register that was replaced, or backed up, may lie beside it.
+    register = [folder.register.with_name(folder.register.name + end) for end in ("", *COMPANIONS)]
+    for path in (*_files(folder), *register, *folder.signing_keys.glob("*.key")):
         path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         folder.signing_keys.rmdir()

@@ -22,10 +22,14 @@ def register() -> None:
 def migrate_register(*, apply: bool, **options: Any) -> None:
     """Bring the register to the schema of this program. Stop the issuer, and back the register up before.
 
+    What the folder of an earlier release lacks, such as clients and reasons, is made.
+
     Example: gatelight-issuer register migrate --apply
     """
     from issuer.config import FolderSettings, load  # noqa: PLC0415 - help starts faster without
     from issuer.folder import Folder, locked  # noqa: PLC0415
+    from issuer.initialise import complete  # noqa: PLC0415
+    from issuer.register.database import Database  # noqa: PLC0415
     from issuer.register.migrate import migrate  # noqa: PLC0415
     from issuer.register.migrations import HEAD  # noqa: PLC0415
 
@@ -37,11 +41,16 @@ def migrate_register(*, apply: bool, **options: Any) -> None:
                 f"would bring the register to schema {HEAD}\nNothing was changed. To do it, add --apply."
             )
             return
+        url = settings.register_url or folder.register
         with locked(folder):
-            before, after = migrate(settings.register_url or folder.register)
+            before, after = migrate(url)
+            with contextlib.closing(Database.open(url)) as database:
+                made = complete(folder, database, now=int(time.time()))
     click.echo(
         f"schema {before} -> {after}" if before != after else f"the register has schema {after} already"
     )
+    for path in made:
+        click.echo(f"made {path}")
 
 
 @register.command("backup")
@@ -80,8 +89,8 @@ def back_up_register(*, file: Path, **options: Any) -> None:
 def restore_register(*, file: Path, yes: bool, apply: bool, **options: Any) -> None:
     """Put a backup in the place of the register. Stop the issuer before.
 
-    What happened since the backup is lost; the register that was there is kept beside it. The issuer
-    writes Redis anew when it is started again.
+    What happened since the backup is lost, revocations of keys and clients among it; the register that was
+    there is kept beside it. The issuer writes Redis anew when it is started again.
 
     Example: gatelight-issuer register restore register-2026-11-21.db --apply
     """
@@ -107,5 +116,6 @@ def restore_register(*, file: Path, yes: bool, apply: bool, **options: Any) -> N
         click.echo(f"the register that was there is now {done.replaced}")
     click.echo(
         f"restored, schema {done.revision}. Next: gatelight-issuer register migrate --apply, if that is an "
-        "older one; then gatelight-issuer serve"
+        "older one; then gatelight-issuer serve\n"
+        "Signing keys and clients that were revoked since the backup are in force again: revoke them anew."
     )

@@ -1,3 +1,4 @@
+import contextlib
 import stat
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from issuer.errors import (
     SetupError,
 )
 from issuer.folder import Folder, locked
-from issuer.initialise import initialise
+from issuer.initialise import complete, initialise
 from issuer.key_file import Purpose, read_key_file, write_key_file
 from issuer.key_store import SecretKeyStore
 from issuer.keys.lifecycle import KeyState
@@ -264,3 +265,40 @@ def test_a_folder_that_is_not_there_is_not_made_by_locking_it(tmp_path: Path) ->
     with pytest.raises(NotInitialised), locked(Folder(tmp_path / "nowhere")):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_folder_of_the_first_release_lacks_is_made_once(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "issuer")
+    initialise(folder, passphrase=PASSPHRASE, now=NOW)
+    lacking = (folder.reasons, folder.local_client_key, folder.approver_client_key)
+    for path in lacking:
+        path.unlink()
+    with contextlib.closing(Database.open(folder.register)) as database:
+        with database.write() as connection:
+            connection.exec_driver_sql("DELETE FROM clients")
+        assert set(complete(folder, database, now=NOW)) == set(lacking)
+        assert {client.name for client in Clients(database=database).list()} == {"local", "approver"}
+        assert list(complete(folder, database, now=NOW)) == []
+    known = read_bearer_key(folder.local_client_key)
+    with contextlib.closing(Database.open(folder.register)) as database:
+        caller = Clients(database=database).find_by_bearer_key(hash_key(known))
+    assert caller is not None
+    assert caller.name == "local"
+
+
+def test_a_register_that_was_kept_beside_the_folder_outlives_an_initialisation_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Folder(tmp_path / "issuer")
+    folder.path.mkdir()
+    kept = folder.path / "register.db.replaced-1"
+    kept.write_bytes(b"a register")
+    monkeypatch.setattr("issuer.initialise.key_rows.add_key", fail)
+    with pytest.raises(RuntimeError):
+        initialise(folder, passphrase=PASSPHRASE, now=NOW)
+    assert kept.exists()
+    assert not folder.register.exists()
+
+
+def fail(*_: object, **__: object) -> None:
+    raise RuntimeError
