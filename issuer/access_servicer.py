@@ -1,10 +1,12 @@
 """What staff ask about clients, about requests for a second person, and about the record of calls.
 
-An approver or operator is added and revoked by two people: whoever could make such a client alone would be
-the second person too. Answers and summaries name clients, which are staff and machines, and never holders.
+An approver, operator or clerk is added by two people: whoever could make such a client alone would be the
+second person too, or would divide a large change among many clerks. An approver or operator is also revoked
+by two people; a clerk by one, at once. Answers and summaries name clients, which are staff and machines, and
+never holders.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection
@@ -19,13 +21,18 @@ from issuer.answers import Gatekeeper, answers
 from issuer.errors import InvalidArgument
 from issuer.register.statuses import ISSUER_ITSELF
 from issuer.v1 import access_pb2 as pb
+from issuer.v1 import admin_pb2
 from issuer.v1.access_pb2_grpc import AccessServiceServicer
 
 MAX_PAGE_SIZE = 1_000
 _DEFAULT_PAGE_SIZE = 100
 _SHA256_BYTES = 32
-# Those that only two people together may make or end.
-_GUARDED = frozenset({Role.APPROVER, Role.OPERATOR})
+# Enough for people to compare.
+_SHOWN_HEX_DIGITS = 16
+# As of AdminService.GetStatus.
+_READERS_OF_STATUS = frozenset({Role.CLERK, Role.APPROVER, Role.AUDITOR})
+_REVOKED_BY_TWO = frozenset({Role.APPROVER, Role.OPERATOR})
+_ADDED_BY_TWO = _REVOKED_BY_TWO | {Role.CLERK}
 
 
 def _client_target(request: pb.AddClientRequest | pb.RevokeClientRequest) -> str:
@@ -67,7 +74,7 @@ class AccessServicer(AccessServiceServicer):
     def AddClient(self, request: pb.AddClientRequest, caller: Caller) -> pb.AddClientResponse:  # noqa: N802
         """Add a client, or ask a second person to."""
         new, now = read_new_client(request), int(self._clock())
-        if not new.roles & _GUARDED:
+        if not new.roles & _ADDED_BY_TWO:
             self._clients.add(new, now=now)
             return pb.AddClientResponse()
         self._clients.require_free(new)
@@ -75,7 +82,7 @@ class AccessServicer(AccessServiceServicer):
         approval_id = self._approvals.request(
             ApprovalKind.ADD_CLIENT,
             request.SerializeToString(),
-            summary=f"add the client {new.name}: {roles}",
+            summary=f"add the client {new.name}: {roles}; {_known_by(new)}",
             caller=caller,
             now=now,
         )
@@ -91,7 +98,7 @@ class AccessServicer(AccessServiceServicer):
         """Revoke a client, or ask a second person to."""
         now = int(self._clock())
         client = self._clients.require_revocable(_read_name(request.name))
-        if not client.roles & _GUARDED:
+        if not client.roles & _REVOKED_BY_TWO:
             self._clients.revoke(client.name, now=now)
             return pb.RevokeClientResponse()
         approval_id = self._approvals.request(
@@ -114,10 +121,12 @@ class AccessServicer(AccessServiceServicer):
         return pb.ListApprovalsResponse(approvals=[_approval(entry) for entry in entries], has_more=has_more)
 
     @answers(*STAFF, target=_approval_target)
-    def GetApproval(self, request: pb.GetApprovalRequest, _caller: Caller) -> pb.GetApprovalResponse:  # noqa: N802
+    def GetApproval(self, request: pb.GetApprovalRequest, caller: Caller) -> pb.GetApprovalResponse:  # noqa: N802
         """Return one request."""
         entry = self._approvals.get(_read_approval_id(request.approval_id))
-        return pb.GetApprovalResponse(approval=_approval(entry))
+        return pb.GetApprovalResponse(
+            approval=_approval(entry), status_changes=self._status_changes(entry, caller)
+        )
 
     @answers(Role.APPROVER, target=_approval_target)
     def Approve(self, request: pb.ApproveRequest, caller: Caller) -> pb.ApproveResponse:  # noqa: N802
@@ -142,6 +151,11 @@ class AccessServicer(AccessServiceServicer):
         )
         return pb.ListCallsResponse(calls=[_call(entry) for entry in entries], has_more=has_more)
 
+    def _status_changes(self, entry: ApprovalEntry, caller: Caller) -> Sequence[admin_pb2.StatusChange]:
+        if entry.kind is not ApprovalKind.SET_STATUSES or not caller.roles & _READERS_OF_STATUS:
+            return ()
+        return admin_pb2.SetStatusesRequest.FromString(self._approvals.payload(entry.approval_id)).changes
+
     def _add_approved(self, connection: Connection, request: ApprovedRequest) -> CarriedOut:
         new = read_new_client(pb.AddClientRequest.FromString(request.payload))
         self._clients.add_in(connection, new, now=request.now)
@@ -150,12 +164,7 @@ class AccessServicer(AccessServiceServicer):
     def _revoke_approved(self, connection: Connection, request: ApprovedRequest) -> CarriedOut:
         name = pb.RevokeClientRequest.FromString(request.payload).name
         self._clients.revoke_in(connection, name, now=request.now)
-
-        def forget() -> list[str]:
-            self._clients.forget()
-            return []
-
-        return CarriedOut([f"revoked the client {name}"], after_commit=forget)
+        return CarriedOut([f"revoked the client {name}"])
 
 
 def read_new_client(request: pb.AddClientRequest) -> NewClient:
@@ -181,6 +190,14 @@ def read_new_client(request: pb.AddClientRequest) -> NewClient:
     if known_by == "bearer_key_sha256":
         return NewClient(name, roles, bearer_key_sha256=sha256)
     return NewClient(name, roles, certificate_sha256=sha256)
+
+
+def _known_by(new: NewClient) -> str:
+    """Return what tells an approver that it is the client meant, and not another one of that name."""
+    if new.bearer_key_sha256 is not None:
+        return f"SHA-256 of its key {new.bearer_key_sha256.hex()[:_SHOWN_HEX_DIGITS]}"
+    sha256 = new.certificate_sha256 or b""
+    return f"SHA-256 of its certificate {sha256.hex()[:_SHOWN_HEX_DIGITS]}"
 
 
 def _read_name(name: str, field: str = "name") -> str:

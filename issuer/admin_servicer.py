@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from issuer.access.approvals import ApprovalRequests
+from issuer.access.calls import Calls
 from issuer.answers import Gatekeeper
 from issuer.holder_calls import HolderCalls
 from issuer.publisher import Publisher
@@ -29,6 +30,7 @@ class AdminServicer(HolderCalls, StatusCalls, AdminServiceServicer):
         approvals: ApprovalRequests,
         publisher: Publisher,
         red_alarm: RedAlarm,
+        calls: Calls,
         second_person_above: int,
         clock: Callable[[], float],
     ) -> None:
@@ -41,5 +43,6 @@ class AdminServicer(HolderCalls, StatusCalls, AdminServiceServicer):
         self.approvals = approvals
         self.publisher = publisher
         self.red_alarm = red_alarm
+        self.calls = calls
         self.second_person_above = second_person_above
         self.clock = clock

@@ -36,6 +36,7 @@ from verifier.logs import where_raised
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
+_IsRecorded = bool | Callable[[Caller], bool]
 
 _STATUS_CODES: dict[type[Exception], grpc.StatusCode] = {
     InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
@@ -78,7 +79,9 @@ class Guarded(Protocol):
 
 
 def answers(
-    *roles: Role, target: Callable[[Any], str] = lambda _: "", is_recorded: bool = True
+    *roles: Role,
+    target: Callable[[Any], str] = lambda _: "",
+    is_recorded: _IsRecorded = True,
 ) -> Callable[
     [Callable[[Any, _Request, Caller], _Response]],
     Callable[[Any, _Request, grpc.ServicerContext], _Response],
@@ -86,7 +89,7 @@ def answers(
     """Make a method answer unary calls of clients that have one of `roles`.
 
     `target` says for the record what the call is about, without a name or a document number. It is asked
-    once it is known who calls.
+    once it is known who calls. `is_recorded` says whether calls are recorded, or whose.
     """
 
     def decorate(
@@ -108,7 +111,9 @@ def answers(
 
 
 def answers_with_stream(
-    *roles: Role, target: Callable[[Any], str] = lambda _: "", is_recorded: bool = True
+    *roles: Role,
+    target: Callable[[Any], str] = lambda _: "",
+    is_recorded: _IsRecorded = True,
 ) -> Callable[
     [Callable[[Any, _Request, Caller], Iterator[_Response]]],
     Callable[[Any, _Request, grpc.ServicerContext], Iterator[_Response]],
@@ -117,6 +122,9 @@ def answers_with_stream(
 
     A client that goes away ends the method where it stands: at a `yield`, or where it takes the next request.
     What the method did until then stays done; nothing that must not end halfway spans a `yield`.
+
+    Where the requests are a stream, who calls is asked again for each of them: an import may last for hours,
+    and whoever is revoked during it writes no further batch.
     """
 
     def decorate(
@@ -128,7 +136,8 @@ def answers_with_stream(
         ) -> Iterator[_Response]:
             call = _Call(servicer, method, context, is_recorded=is_recorded)
             try:
-                yield from method(servicer, request, call.begin(roles, request, target))
+                caller = call.begin(roles, request, target)
+                yield from method(servicer, call.each_known(request), caller)
             except GeneratorExit:
                 call.end(grpc.StatusCode.CANCELLED)
                 raise
@@ -153,7 +162,7 @@ class _Call:
         method: Callable[..., Any],
         context: grpc.ServicerContext,
         *,
-        is_recorded: bool,
+        is_recorded: _IsRecorded,
     ) -> None:
         self._gatekeeper = servicer.gatekeeper
         self._method = f"{type(servicer).__name__.removesuffix('Servicer')}Service/{method.__name__}"
@@ -163,12 +172,17 @@ class _Call:
 
     def begin(self, roles: tuple[Role, ...], request: Any, target: Callable[[Any], str]) -> Caller:
         caller = self._gatekeeper.authenticate(self._context)
-        if self._is_recorded:
+        is_recorded = self._is_recorded
+        if is_recorded if isinstance(is_recorded, bool) else is_recorded(caller):
             self._seq = self._gatekeeper.begin(caller, method=self._method, target=target(request))
         if not caller.roles.intersection(roles):
             needed = " or ".join(role.name.lower() for role in roles)
             raise PermissionDenied(f"this needs the role {needed}")
         return caller
+
+    def each_known(self, request: Any) -> Any:
+        """Return a request as it is, or a stream of them that ends when its client is revoked."""
+        return self._still_known(request) if isinstance(request, Iterator) else request
 
     def succeed(self) -> None:
         self.end(grpc.StatusCode.OK)
@@ -185,6 +199,11 @@ class _Call:
         if isinstance(error, TooMany):
             self._context.set_trailing_metadata(retry_advice(error))
         self._context.abort(code, message[:_MAX_MESSAGE_CHARACTERS])
+
+    def _still_known(self, requests: Iterator[Any]) -> Iterator[Any]:
+        for request in requests:
+            self._gatekeeper.authenticate(self._context)
+            yield request
 
     def end(self, code: grpc.StatusCode) -> None:
         """Record the outcome. If that fails the call ends as it did all the same: what is done is done."""

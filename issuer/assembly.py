@@ -1,5 +1,6 @@
 """Put an issuer together from its parts: the one place that knows all of them."""
 
+import functools
 import time
 from collections.abc import Callable
 
@@ -29,6 +30,7 @@ from issuer.red_alarm import RedAlarm
 from issuer.register.credentials import Credentials
 from issuer.register.holders import Holders
 from issuer.register.keys import Keys
+from issuer.register.last_recorded import last_recorded_at
 from issuer.register.outbox import Outbox
 from issuer.register.statuses import Statuses
 from issuer.server import GrpcServer
@@ -47,6 +49,7 @@ class Issuer:
         *,
         passphrase: bytes,
         clock: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Bind the addresses; raises SettingsError. `clock` gives Unix seconds."""
         folder = Folder(settings.folder)
@@ -77,6 +80,7 @@ class Issuer:
             thresholds=thresholds,
             publisher=self.publisher,
             clock=clock,
+            monotonic=monotonic,
         )
         red_alarm = RedAlarm(statuses=self.statuses, per_hour=settings.red_alarm_per_hour)
         self.ending = Ending(
@@ -85,6 +89,8 @@ class Issuer:
             publisher=self.publisher,
             red_alarm=red_alarm,
             clock=clock,
+            monotonic=monotonic,
+            last_recorded_at=functools.partial(last_recorded_at, self.database),
         )
         admin = AdminServicer(
             gatekeeper=gatekeeper,
@@ -95,6 +101,7 @@ class Issuer:
             approvals=self.approvals,
             publisher=self.publisher,
             red_alarm=red_alarm,
+            calls=calls,
             second_person_above=settings.second_person_above,
             clock=clock,
         )
@@ -130,6 +137,7 @@ class Issuer:
                 gatekeeper=gatekeeper,
                 clock=clock,
             ),
+            gatekeeper=gatekeeper,
             listen=settings.listen,
             socket=folder.socket,
             threads=settings.threads,

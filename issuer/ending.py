@@ -1,12 +1,14 @@
 """End what ends by itself: colours and credentials whose valid_until has come.
 
-Once a second, in batches, so that a million colours that end at midnight hold up no clerk. The same loop
-lets the count of reds by hand go down as the hour passes.
+Once a second, in batches, so that a million colours that end at midnight hold up no clerk. Nothing ends by
+a clock that leapt (issuer/clock_guard.py). The same loop lets the count of reds by hand go down as the hour
+passes.
 """
 
 from collections.abc import Callable
 from typing import Protocol
 
+from issuer.clock_guard import ClockGuard
 from issuer.red_alarm import RedAlarm
 from issuer.register.credentials import Credentials
 from issuer.register.statuses import Statuses
@@ -38,13 +40,16 @@ class Ending:
         publisher: Publishes,
         red_alarm: RedAlarm,
         clock: Callable[[], float],
+        monotonic: Callable[[], float],
+        last_recorded_at: Callable[[], int | None],
     ) -> None:
-        """`clock` gives Unix seconds."""
+        """`clock` gives Unix seconds, `last_recorded_at` the newest time in the register or None."""
         self._statuses = statuses
         self._credentials = credentials
         self._publisher = publisher
         self._red_alarm = red_alarm
         self._clock = clock
+        self._guard = ClockGuard(monotonic=monotonic, last_recorded_at=last_recorded_at)
         self._refreshed_at: int | None = None
         self._loop = Loop(self.step, name="ending", pause_s=_PAUSE_S, retry_s=_PAUSE_S)
 
@@ -58,7 +63,16 @@ class Ending:
 
     def step(self) -> None:
         """End what is due now, up to a bound; the rest is for the next step. Raises RegisterUnavailable."""
-        now = int(self._clock())
+        exact_now = self._clock()
+        now = int(exact_now)
+        if self._guard.is_steady(exact_now):
+            self._end_due(now)
+        # Also when the clock was set back.
+        if self._refreshed_at is None or not 0 <= now - self._refreshed_at < _ALARM_REFRESH_S:
+            self._red_alarm.refresh(now)
+            self._refreshed_at = now
+
+    def _end_due(self, now: int) -> None:
         for _ in range(_MAX_BATCHES_PER_STEP):
             colours, colours_seq = self._statuses.end_due(now=now, limit=BATCH)
             expired, expired_seq = self._credentials.expire_due(now=now, limit=BATCH)
@@ -66,7 +80,3 @@ class Ending:
                 self._publisher.wake()
             if max(colours, expired) < BATCH:
                 break
-        # Also when the clock was set back.
-        if self._refreshed_at is None or not 0 <= now - self._refreshed_at < _ALARM_REFRESH_S:
-            self._red_alarm.refresh(now)
-            self._refreshed_at = now

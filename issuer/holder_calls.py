@@ -8,13 +8,15 @@ them; then the record of calls says whose were shown.
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from issuer.access.calls import Calls
 from issuer.access.roles import Caller, Role
 from issuer.admin_calls import AdminCalls
 from issuer.answers import Gatekeeper, answers, answers_with_stream
-from issuer.errors import PermissionDenied
+from issuer.errors import PermissionDenied, TooMany
 from issuer.import_answers import Backlog, outcome
 from issuer.masking import mask_name
 from issuer.reasons import Reasons
+from issuer.register.allowances import HOUR_S
 from issuer.register.credentials import Credentials
 from issuer.register.entries import CredentialEntry, HolderEntry, HolderStatus
 from issuer.register.holders import Holders
@@ -34,6 +36,11 @@ from issuer.requests import (
     standing,
 )
 from issuer.v1 import admin_pb2 as pb
+
+# What takes a holder's code out of force. The record of calls has them under these names.
+_HARSH = tuple(f"AdminService/{name}" for name in ("SuspendCredential", "RevokeCredential", "EraseHolder"))
+# Also where every change of status needs two persons, a lost phone or two have to be suspended.
+_ALWAYS_ALLOWED = 3
 
 
 def _holder_target(request: pb.GetHolderRequest) -> str:
@@ -60,6 +67,8 @@ class HolderCalls(AdminCalls):
     gatekeeper: Gatekeeper
     holders: Holders
     credentials: Credentials
+    calls: Calls
+    second_person_above: int
 
     @answers(Role.CLERK, target=lambda request: f"{len(request.holders)} holders")
     def EnrolHolders(self, request: pb.EnrolHoldersRequest, caller: Caller) -> pb.EnrolHoldersResponse:  # noqa: N802, ARG002
@@ -108,8 +117,9 @@ class HolderCalls(AdminCalls):
         )
 
     @answers(Role.CLERK, target=lambda request: f"holder {request.holder_id}")
-    def EraseHolder(self, request: pb.EraseHolderRequest, caller: Caller) -> pb.EraseHolderResponse:  # noqa: N802, ARG002
+    def EraseHolder(self, request: pb.EraseHolderRequest, caller: Caller) -> pb.EraseHolderResponse:  # noqa: N802
         """Erase a holder."""
+        self._require_few(caller)
         erased = self.holders.erase(holder_id(request.holder_id), now=self._now())
         return pb.EraseHolderResponse(
             revoked_credentials=erased.revoked_credentials, publication=self._publication(erased.outbox_seq)
@@ -144,9 +154,10 @@ class HolderCalls(AdminCalls):
     def SuspendCredential(  # noqa: N802
         self,
         request: pb.SuspendCredentialRequest,
-        caller: Caller,  # noqa: ARG002
+        caller: Caller,
     ) -> pb.SuspendCredentialResponse:
         """Suspend a credential."""
+        self._require_few(caller)
         changed = self.credentials.suspend(credential_index(request.credential_index))
         return pb.SuspendCredentialResponse(publication=self._publication(changed.outbox_seq))
 
@@ -164,9 +175,10 @@ class HolderCalls(AdminCalls):
     def RevokeCredential(  # noqa: N802
         self,
         request: pb.RevokeCredentialRequest,
-        caller: Caller,  # noqa: ARG002
+        caller: Caller,
     ) -> pb.RevokeCredentialResponse:
         """Revoke a credential for good."""
+        self._require_few(caller)
         changed = self.credentials.revoke(credential_index(request.credential_index))
         return pb.RevokeCredentialResponse(publication=self._publication(changed.outbox_seq))
 
@@ -224,6 +236,22 @@ class HolderCalls(AdminCalls):
             entered = self.credentials.enter_rows(read_credential_rows(request), now=self._now())
             publication = backlog.publication(entered.outbox_seq, row_count=len(request.rows))
             yield pb.ImportCredentialsResponse(outcome=outcome(entered, publication))
+
+    def _require_few(self, caller: Caller) -> None:
+        """Hold one client to a number an hour of what takes codes out of force; raises TooMany.
+
+        Calls under way at the same time are not counted: as many as there are threads may go beyond it.
+        """
+        now, limit = self._now(), max(_ALWAYS_ALLOWED, self.second_person_above)
+        moments = self.calls.moments(
+            client_id=caller.client_id, methods=_HARSH, since=now - HOUR_S, limit=limit
+        )
+        if len(moments) >= limit:
+            raise TooMany(
+                f"you suspended, revoked and erased {limit} times within the last hour, which is the most "
+                "for one client: have another clerk do it, or do it later",
+                retry_after_s=moments[-1] + HOUR_S - now if moments else HOUR_S,
+            )
 
     def _record_revealed(self, method: str, caller: Caller, entries: Sequence[HolderEntry]) -> None:
         """Record whose names are about to be shown, which nobody knew when the call began."""

@@ -62,7 +62,7 @@ def initialise(
         folder.path.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
         folder.signing_keys.mkdir(mode=_FOLDER_MODE)  # of two at once, one fails here
     except FileExistsError as error:
-        raise AlreadyInitialised(f"{error.filename} exists already: nothing was touched") from None
+        raise _already(error.filename) from None
     except OSError as error:
         raise SetupError(f"{folder.path} cannot be made: {error.strerror}") from None
     try:
@@ -99,11 +99,23 @@ def complete(folder: Folder, database: Database, *, now: int) -> Sequence[Path]:
     return made
 
 
+def is_complete(folder: Folder, database: Database) -> bool:
+    """Tell whether `complete` has nothing to make; raises RegisterUnavailable."""
+    return folder.reasons.exists() and bool(Clients(database=database).list())
+
+
 def require_new(folder: Folder) -> None:
     """Raise AlreadyInitialised when there is any part of an issuer in `folder`."""
     for path in (*_files(folder), folder.register, folder.signing_keys):
         if path.exists():
-            raise AlreadyInitialised(f"{path} exists already: nothing was touched")
+            raise _already(path)
+
+
+def _already(path: str | Path) -> AlreadyInitialised:
+    return AlreadyInitialised(
+        f"{path} exists already, and nothing was touched: serve that issuer with `gatelight-issuer serve`, "
+        "or name another --folder"
+    )
 
 
 def _fill(

@@ -4,10 +4,12 @@ An app sees its own credentials, and those of dependants whose guardian holds an
 app, a credential of somebody else and one that does not exist are the same: NOT_FOUND.
 """
 
+import contextlib
 import hashlib
 import random
+import threading
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from issuer import metrics
 from issuer.access.roles import Caller, Role
@@ -28,8 +30,20 @@ from verifier.wire.code import CredentialKind
 
 # A home for the elderly may be the guardian of hundreds; more than this belongs into several calls.
 _MAX_BUNDLES = 10 * MAX_LIST
+_MAX_LISTS_PER_CLIENT = 2
 # The last codes of a bundle are for the phone that found no network when it first asked.
 _REFRESH_BEFORE_END_S = ROTATION_S // 2
+
+
+def _is_staff(caller: Caller) -> bool:
+    # Whoever holds a code can show it: it is written down who of the staff fetched whose. A city's apps
+    # fetch theirs too often for that, and only their own.
+    return Role.APP not in caller.roles
+
+
+def _credentials_target(request: pb.IssueBundlesRequest) -> str:
+    dependants = " and dependants" if request.with_dependants else ""
+    return f"{len(request.credential_indices)} credentials{dependants}"
 
 
 class IssuerServicer(IssuerServiceServicer):
@@ -55,35 +69,47 @@ class IssuerServicer(IssuerServiceServicer):
         self._record = record
         self._clock = clock
         self._rng = random.SystemRandom()
+        self._lists: Counter[int] = Counter()  # being read now, by client
+        self._lock = threading.Lock()
 
-    @answers(Role.APP, Role.CLERK, is_recorded=False)
+    @answers(
+        Role.APP,
+        Role.CLERK,
+        target=lambda request: f"credential {request.credential_index}",
+        is_recorded=_is_staff,
+    )
     def IssueBundle(self, request: pb.IssueBundleRequest, caller: Caller) -> pb.IssueBundleResponse:  # noqa: N802
         """Sign the codes of a credential for consecutive windows."""
         index = credential_index(request.credential_index)
         window_count = _window_count(request.window_count)
         digest = _digest(request)
-        answered = self._answered(caller, request.idempotency_key, digest)
-        now = answered.answered_at if answered else int(self._clock())
+        with self._record.turn(caller.client_id, request.idempotency_key):
+            answered = self._answered(caller, request.idempotency_key, digest)
+            now = answered.answered_at if answered else int(self._clock())
 
-        entry = self._visible([index], caller).get(index)
-        if entry is None:
-            raise NotFound(f"there is no credential {index}")
-        if entry.kind is CredentialKind.PAPER and window_count != 1:
-            raise InvalidArgument("window_count", f"expected 1 for a PAPER credential, got {window_count}")
-        if entry.state is not CredentialStanding.ACTIVE:
-            raise FailedPrecondition(f"credential {index} is {entry.state.name}")
-        if not (windows := _windows(entry, window_count, now)):
-            raise FailedPrecondition(f"credential {index} is {CredentialStanding.EXPIRED.name}")
-        signing = self._signing(answered, now)
-        if answered is None:
-            if retry_after_s := self._limit.take([index]).get(index):
-                raise TooMany(f"credential {index} asked too often", retry_after_s=retry_after_s)
-            self._record.remember(
-                caller.client_id, request.idempotency_key, Answered(digest, now, signing.key_id)
-            )
-        return self._bundle(_Order(entry, windows), signing)
+            entry = self._visible([index], caller).get(index)
+            if entry is None:
+                raise NotFound(f"there is no credential {index}")
+            if entry.kind is CredentialKind.PAPER and window_count != 1:
+                raise InvalidArgument(
+                    "window_count", f"expected 1 for a PAPER credential, got {window_count}"
+                )
+            if entry.state is not CredentialStanding.ACTIVE:
+                raise FailedPrecondition(f"credential {index} is {entry.state.name}")
+            if not _windows(entry, window_count, now):
+                raise FailedPrecondition(f"credential {index} is {CredentialStanding.EXPIRED.name}")
+            signing = self._signing(answered, now)
+            if answered is None or not answered.is_free:
+                wait_s = self._limit.take([index]).get(index)
+                if wait_s is not None:
+                    raise TooMany(f"credential {index} asked too often", retry_after_s=wait_s)
+            if answered is None:
+                self._record.remember(
+                    caller.client_id, request.idempotency_key, Answered(digest, now, signing.key_id)
+                )
+        return self._bundle(entry, window_count, now, signing)
 
-    @answers_with_stream(Role.APP, Role.CLERK, is_recorded=False)
+    @answers_with_stream(Role.APP, Role.CLERK, target=_credentials_target, is_recorded=_is_staff)
     def IssueBundles(  # noqa: N802
         self, request: pb.IssueBundlesRequest, caller: Caller
     ) -> Iterator[pb.IssueBundlesResponse]:
@@ -91,38 +117,43 @@ class IssuerServicer(IssuerServiceServicer):
         indices = _credential_indices(request.credential_indices)
         window_count = _window_count(request.window_count)
         digest = _digest(request)
-        answered = self._answered(caller, request.idempotency_key, digest)
-        now = answered.answered_at if answered else int(self._clock())
+        with self._one_of_few(caller), contextlib.ExitStack() as turn:
+            turn.enter_context(self._record.turn(caller.client_id, request.idempotency_key))
+            answered = self._answered(caller, request.idempotency_key, digest)
+            now = answered.answered_at if answered else int(self._clock())
 
-        # 1. Who is meant, in which order, and whether there is anything to sign.
-        entries = self._visible(indices, caller)
-        if request.with_dependants:
-            indices, entries = self._with_dependants(indices, entries)
-        orders = {
-            index: _Order(entry, windows)
-            for index, entry in entries.items()
-            if entry.state is CredentialStanding.ACTIVE and (windows := _windows(entry, window_count, now))
-        }
-        # 2. Who asked too often. It is remembered before anything is sent: the answer may get lost.
-        signing = self._signing(answered, now)
-        if answered is None:
-            waits = self._limit.take([index for index in indices if index in orders])
-            answered = Answered(digest, now, signing.key_id, waits)
-            self._record.remember(caller.client_id, request.idempotency_key, answered)
-        waits = answered.refused
-        # 3. Sign, one bundle at a time, as fast as the client takes them.
-        for index in indices:
-            if index not in entries:
-                yield _refusal(index, pb.BUNDLE_REFUSAL_REASON_NOT_FOUND)
-            elif index not in orders:
-                yield _refusal(index, pb.BUNDLE_REFUSAL_REASON_NOT_ACTIVE)
-            elif index in waits:
-                yield _refusal(index, pb.BUNDLE_REFUSAL_REASON_RATE_LIMITED, retry_after_s=waits[index])
-            else:
-                # The key may have been revoked since the last one was sent.
-                signing = self._ring.that_signed(signing.key_id, now=int(self._clock()))
-                bundle = self._bundle(orders[index], signing)
-                yield pb.IssueBundlesResponse(credential_index=index, bundle=bundle)
+            # 1. Who is meant, in which order, and whether there is anything to sign.
+            entries = self._visible(indices, caller)
+            if request.with_dependants:
+                indices, entries = self._with_dependants(indices, entries)
+            in_force = {
+                index
+                for index, entry in entries.items()
+                if entry.state is CredentialStanding.ACTIVE and _windows(entry, 1, now)
+            }
+            # 2. Who asked too often. It is remembered before anything is sent: the answer may get lost.
+            signing = self._signing(answered, now)
+            waits = {} if answered is None else answered.refused
+            if answered is None or not answered.is_free:
+                limited = [index for index in indices if index in in_force and index not in waits]
+                waits = {**waits, **self._limit.take(limited)}
+            if answered is None:
+                answered = Answered(digest, now, signing.key_id, waits)
+                self._record.remember(caller.client_id, request.idempotency_key, answered)
+            turn.close()
+            # 3. Sign, one bundle at a time, as fast as the client takes them.
+            for index in indices:
+                if index not in entries:
+                    yield _refusal(index, pb.BUNDLE_REFUSAL_REASON_NOT_FOUND)
+                elif index not in in_force:
+                    yield _refusal(index, pb.BUNDLE_REFUSAL_REASON_NOT_ACTIVE)
+                elif index in waits:
+                    yield _refusal(index, pb.BUNDLE_REFUSAL_REASON_RATE_LIMITED, retry_after_s=waits[index])
+                else:
+                    # The key may have been revoked since the last one was sent.
+                    signing = self._ring.that_signed(signing.key_id, now=int(self._clock()))
+                    bundle = self._bundle(entries[index], window_count, now, signing)
+                    yield pb.IssueBundlesResponse(credential_index=index, bundle=bundle)
 
     @answers(*Role, is_recorded=False)
     def GetKeySet(self, request: pb.GetKeySetRequest, caller: Caller) -> pb.GetKeySetResponse:  # noqa: N802, ARG002
@@ -170,10 +201,12 @@ class IssuerServicer(IssuerServiceServicer):
         added = [index for index in order if index not in listed]
         return list(order), {**entries, **self._credentials.entries(added)}
 
-    def _bundle(self, order: "_Order", signing: Signing) -> pb.IssueBundleResponse:
-        entry = order.entry
-        self._ring.reserve(signing, order.windows[-1][1])
-        codes = sign_bundle(_credential(entry), order.windows, signing=signing, rng=self._rng)
+    def _bundle(
+        self, entry: CredentialEntry, window_count: int, now: int, signing: Signing
+    ) -> pb.IssueBundleResponse:
+        windows = _windows(entry, window_count, now)
+        self._ring.reserve(signing, windows[-1][1])
+        codes = sign_bundle(_credential(entry), windows, signing=signing, rng=self._rng)
         metrics.CODES_SIGNED.inc(len(codes))
         return pb.IssueBundleResponse(
             codes=[
@@ -184,16 +217,23 @@ class IssuerServicer(IssuerServiceServicer):
             ],
             kind=int(entry.kind),  # type: ignore[arg-type]
             generation=entry.generation,
-            refresh_after=_refresh_after(entry, codes),
+            refresh_after=_refresh_after(entry, codes, now),
         )
 
-
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """A bundle to sign."""
-
-    entry: CredentialEntry
-    windows: Sequence[tuple[int, int]]
+    @contextlib.contextmanager
+    def _one_of_few(self, caller: Caller) -> Iterator[None]:
+        """Let a client read a few lists at once, or one that does not read would take all threads."""
+        with self._lock:
+            if self._lists[caller.client_id] >= _MAX_LISTS_PER_CLIENT:
+                raise TooMany("you are reading as many lists as one client may", retry_after_s=1)
+            self._lists[caller.client_id] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._lists[caller.client_id] -= 1
+                if not self._lists[caller.client_id]:
+                    del self._lists[caller.client_id]
 
 
 def _credential(entry: CredentialEntry) -> Credential:
@@ -205,8 +245,10 @@ def _windows(entry: CredentialEntry, window_count: int, now: int) -> Sequence[tu
     return windows_of(_credential(entry), window_count=window_count, now=now)
 
 
-def _refresh_after(entry: CredentialEntry, codes: Sequence[IssuedCode]) -> int:
+def _refresh_after(entry: CredentialEntry, codes: Sequence[IssuedCode], now: int) -> int:
     """Return when to fetch the next bundle, Unix seconds: in the second half of this one; 0 for PAPER.
+
+    Never at once, also where `valid_until` leaves a bundle of seconds.
 
     Spread by a hash, not by chance: the same request gets the same answer.
     """
@@ -216,7 +258,7 @@ def _refresh_after(entry: CredentialEntry, codes: Sequence[IssuedCode]) -> int:
     half = (begin + end) // 2
     seed = hashlib.sha256(f"{entry.credential_index} {begin} {end}".encode()).digest()
     spread_s = max(1, end - _REFRESH_BEFORE_END_S - half)
-    return half + int.from_bytes(seed[:8], "big") % spread_s
+    return max(now + 1, half + int.from_bytes(seed[:8], "big") % spread_s)
 
 
 def _credential_indices(values: Sequence[int]) -> Sequence[int]:

@@ -12,12 +12,11 @@ from issuer.access.approvals import ApprovalKind, ApprovalRequests
 from issuer.access.roles import Caller, Role
 from issuer.answers import Gatekeeper, answers
 from issuer.errors import FailedPrecondition, InvalidArgument
-from issuer.keys.lifecycle import Key, is_trusted, signing_key, stale_reasons
+from issuer.keys.lifecycle import Key, signing_key, stale_reasons
 from issuer.keys.next_steps import next_step
 from issuer.keys.operations import KeyOperations
 from issuer.keys.rotation import Rotation
 from issuer.register.database import Database
-from issuer.register.keys import read_keys
 from issuer.v1 import keys_pb2 as pb
 from issuer.v1.keys_pb2_grpc import KeyServiceServicer
 from verifier.wire.cose import KEY_ID_BYTES
@@ -51,9 +50,8 @@ class KeyServicer(KeyServiceServicer):
     def ListKeys(self, request: pb.ListKeysRequest, caller: Caller) -> pb.ListKeysResponse:  # noqa: N802, ARG002
         """List all signing keys, the newest first, and how the key set stands."""
         with self._database.read() as connection:
-            keys, key_set = read_keys(connection), self._rotation.key_set(connection)
-        trusted = [key for key in keys if is_trusted(key)]
-        stale = stale_reasons(trusted, key_set, self._rotation.thresholds, self._now())
+            keys, key_set = self._rotation.keys(connection), self._rotation.key_set(connection)
+        stale = stale_reasons(keys, key_set, self._rotation.thresholds, self._now())
         signing = signing_key(keys)
         return pb.ListKeysResponse(
             keys=[
@@ -108,12 +106,11 @@ class KeyServicer(KeyServiceServicer):
         key_id = _key_id(request.key_id)
         with self._database.read() as connection:
             self._operations.require_revocable(connection, key_id)
-            signing = signing_key(read_keys(connection))
+            signing = signing_key(self._rotation.keys(connection))
         is_signing = signing is not None and signing.key_id == key_id
         summary = f"revoke key {key_id.hex()}{', which signs now' if is_signing else ''}"
-        approval_id = self._ask(
-            ApprovalKind.REVOKE_KEY, request, f"{summary}: all its codes are refused", caller
-        )
+        summary = f"{summary}: all its codes are refused, and cards signed by it are void"
+        approval_id = self._ask(ApprovalKind.REVOKE_KEY, request, summary, caller)
         return pb.RevokeKeyResponse(approval_id=approval_id)
 
     @answers(Role.OPERATOR, target=lambda request: f"{request.bundle_count} bundles")
@@ -125,7 +122,11 @@ class KeyServicer(KeyServiceServicer):
             )
         with self._database.read() as connection:
             signing = self._operations.require_drillable(connection)
-        summary = f"drill: revoke key {signing.key_id.hex()}, which signs now: all its codes are refused"
+        summary = (
+            f"drill: revoke key {signing.key_id.hex()}, which signs now: all its codes are refused, and "
+            "cards that it signed end too and have to be printed anew; "
+            f"then sign {request.bundle_count} bundles anew and throw them away"
+        )
         approval_id = self._ask(ApprovalKind.DRILL_KEYS, request, summary, caller)
         return pb.DrillKeysResponse(approval_id=approval_id)
 

@@ -169,7 +169,7 @@ class Publisher:
 
     def _require_all_partitions(self, positions: Mapping[int, FeedPosition]) -> None:
         if not positions:
-            raise CacheMismatch("this register never wrote to Redis")
+            raise CacheMismatch("the register has no note of an earlier write to Redis")
         if len(positions) != self._writer.partitions:
             raise CacheMismatch(f"partitions: {len(positions)} before, {self._writer.partitions} now")
 
@@ -203,6 +203,8 @@ class Publisher:
             self._progress.notify_all()
 
     def _rebuild(self, reason: str) -> None:
+        # Two publishers would rebuild in turns for ever: the one that does not serve the register is silent.
+        self._outbox.require_ours()
         if reason != self._mismatch:
             _log.warning("rebuild of Redis begins", reason=reason)
             self._mismatch = reason

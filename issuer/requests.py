@@ -35,6 +35,9 @@ _MAX_REGION = 64
 _MAX_APP = 64
 # Line breaks and terminal escapes in a name would end up on a clerk's screen.
 _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
+# Some names need joiners, which are format characters. What turns the writing around makes the next columns
+# of a clerk's screen read as something else, and no name needs it.
+_BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 _Item = TypeVar("_Item")
 _New = TypeVar("_New")
@@ -43,15 +46,24 @@ _New = TypeVar("_New")
 # Checks of single fields
 
 
-def text(value: str, field: str, max_characters: int, *, is_required: bool = True) -> str:
-    """Return a text without control characters, 1 to `max_characters` long, or empty if it may be."""
+def text(
+    value: str, field: str, max_characters: int, *, is_required: bool = True, is_name: bool = False
+) -> str:
+    """Return a text without control characters, 1 to `max_characters` long, or empty if it may be.
+
+    Nor has it characters that cannot be seen (format characters), which a holder's name may have.
+    """
     if len(value) > max_characters:
         raise InvalidArgument(field, f"expected at most {max_characters} characters, got {len(value)}")
     if is_required and (not value or value.isspace()):
         raise InvalidArgument(field, f"expected 1 to {max_characters} characters, got none")
     # What is printable has none of the forbidden; what is not may be a space or a letter too new for us.
-    if not value.isprintable() and any(unicodedata.category(one) in _FORBIDDEN_CATEGORIES for one in value):
-        raise InvalidArgument(field, "expected no control characters")
+    if not value.isprintable():
+        categories = {unicodedata.category(one) for one in value}
+        if not _FORBIDDEN_CATEGORIES.isdisjoint(categories) or not _BIDI_CONTROLS.isdisjoint(value):
+            raise InvalidArgument(field, "expected no control characters")
+        if "Cf" in categories and not is_name:
+            raise InvalidArgument(field, "expected no invisible characters")
     return value
 
 
@@ -202,7 +214,7 @@ def _new_holder(holder: pb.NewHolder, *, is_row: bool, guardian_external_id: str
         raise InvalidArgument("guardian_id", "expected this or guardian_external_id, got both")
     document_type, document_number = read_document(holder.document_type, holder.document_number)
     return NewHolder(
-        name=text(holder.name, "name", _MAX_NAME),
+        name=text(holder.name, "name", _MAX_NAME, is_name=True),
         document_type=document_type,
         document_number=document_number,
         region=region(holder.region),

@@ -4,8 +4,9 @@ The socket lies in the issuer's folder and is open to its owner alone. Who calls
 both (issuer/answers.py), except on the health service, which says no more than that the issuer serves.
 
 What this engine cannot bound is a client that opens calls and sends no message: grpcio waits for it on a
-thread. With `client_ca` only clients with a certificate get that far; otherwise keep the address to a
-network of your own, or put a proxy before it.
+thread. Without a bearer key, or where `client_ca` is set a certificate, nobody gets that far; but whether the
+key is anybody's is asked on that thread. So keep the address to a network of your own, or put a proxy before
+it that waits for the whole request.
 """
 
 import contextlib
@@ -22,6 +23,7 @@ from grpc_health.v1 import health_pb2_grpc
 
 from issuer.addresses import require_socket_path, require_sound, socket_address
 from issuer.admission import Admission, Pool
+from issuer.answers import Gatekeeper
 from issuer.errors import SettingsError
 from issuer.idle_streams import IdleStreams
 from issuer.tls import ServerTls
@@ -51,8 +53,9 @@ SERVICE_NAMES = tuple(service.full_name for service in SERVICES)
 
 # Signing a day of codes takes a tenth of a second and a thousand bundles minutes; imports and the checks
 # of everything last as long as they last. None of them holds up a status change.
-_BUNDLES = frozenset({"IssueBundle", "IssueBundles"})
 _BUNDLE_THREADS = 2
+# Lists last as long as their readers take; a phone's bundle must not wait for them.
+_LIST_THREADS = 4
 _IMPORTS = frozenset({"ImportHolders", "ImportCredentials", "ImportStatuses", "ImportTests"})
 _IMPORT_THREADS = 4
 _LONG = frozenset({"RebuildCache", "CheckCache", "VerifyHistory"})
@@ -87,6 +90,7 @@ class GrpcServer:
         keys: keys_pb2_grpc.KeyServiceServicer,
         cache: cache_pb2_grpc.CacheServiceServicer,
         access: access_pb2_grpc.AccessServiceServicer,
+        gatekeeper: Gatekeeper,
         listen: str,
         socket: Path | None,
         threads: int,
@@ -99,14 +103,15 @@ class GrpcServer:
         that may be is for issuer/config.py to say. `port` is the one bound, 0 for none.
         """
         self._pools = {
-            **dict.fromkeys(_BUNDLES, Pool(_BUNDLE_THREADS, name="bundle")),
+            "IssueBundle": Pool(_BUNDLE_THREADS, name="bundle"),
+            "IssueBundles": Pool(_LIST_THREADS, name="bundles"),
             **dict.fromkeys(_IMPORTS, Pool(_IMPORT_THREADS, name="import")),
             **dict.fromkeys(_LONG, Pool(_LONG_THREADS, name="long")),
         }
         self._calls = Pool(threads, name="call")
         self._idle_streams = IdleStreams(limit_s=idle_stream_s)
         self._health = HealthServicer(SERVICE_NAMES)
-        self._server = self._build()
+        self._server = self._build(gatekeeper, needs_key=tls is None or tls.client_ca is None)
         servicers = {"Issuer": issuer, "Admin": admin, "Key": keys, "Cache": cache, "Access": access}
         for service in SERVICES:
             self._place(servicers[service.name.removesuffix("Service")], service)
@@ -139,7 +144,7 @@ class GrpcServer:
         if self._socket is not None:
             self._socket.unlink(missing_ok=True)
 
-    def _build(self) -> grpc.Server:
+    def _build(self, gatekeeper: Gatekeeper, *, needs_key: bool) -> grpc.Server:
         by_method = {
             f"/{service.full_name}/{method.name}": self._pools[method.name]
             for service in SERVICES
@@ -147,10 +152,17 @@ class GrpcServer:
             if method.name in self._pools
         }
         pools = {self._calls, *self._pools.values()}
+        admission = Admission(
+            by_method,
+            otherwise=self._calls,
+            unbounded=frozenset({_HEALTH}),
+            gatekeeper=gatekeeper,
+            needs_key=needs_key,
+        )
         return grpc.server(
             self._calls,
             options=_OPTIONS,
-            interceptors=[Admission(by_method, otherwise=self._calls, unbounded=frozenset({_HEALTH}))],
+            interceptors=[admission],
             maximum_concurrent_rpcs=_OTHER_CALLS + sum(pool.max_calls for pool in pools),
         )
 

@@ -15,12 +15,15 @@ from issuer.access.approvals import ApprovalKind, ApprovalRequests, ApprovedRequ
 from issuer.access.roles import STAFF, Caller, Role
 from issuer.admin_calls import AdminCalls
 from issuer.answers import answers, answers_with_stream
+from issuer.batch_sha256 import sha256_of_batch
+from issuer.errors import InvalidArgument
 from issuer.holder_calls import status_message
 from issuer.import_answers import Backlog, outcome
 from issuer.red_alarm import RedAlarm
 from issuer.register.allowances import ImportConsent, OpenAllowance, WithoutConsent, open_consent
 from issuer.register.entries import ChangeSource, StatusChange, StatusChangeEntry
 from issuer.register.history import Finding, Progress
+from issuer.register.statuses import Statuses
 from issuer.requests import MAX_ID, holder_id, page_size
 from issuer.status_requests import (
     StatusImport,
@@ -114,12 +117,18 @@ class StatusCalls(AdminCalls):
         wanted = read_status_import(request)
         # What tells one import from another; the name of the file does not.
         payload = pb.RequestStatusImportRequest(
-            file_sha256=request.file_sha256, green=request.green, yellow=request.yellow, red=request.red
+            file_sha256=request.file_sha256,
+            green=request.green,
+            yellow=request.yellow,
+            red=request.red,
+            batch_sha256=wanted.batch_sha256,
         ).SerializeToString(deterministic=True)
         if not wanted.counts[Colour.RED] and self.statuses.may_change(
             sum(wanted.counts.values()), operator=caller.name, limit=self.second_person_above, now=now
         ):
             return pb.RequestStatusImportResponse()
+        if not wanted.batch_sha256:
+            raise InvalidArgument("batch_sha256", "expected the SHA-256 of each batch, got none")
         known = self.statuses.import_request(client_id=caller.client_id, payload=payload, now=now)
         if known is not None:
             return pb.RequestStatusImportResponse(
@@ -136,13 +145,14 @@ class StatusCalls(AdminCalls):
     ) -> Iterator[pb.ImportStatusesResponse]:
         """Change statuses batch by batch."""
         backlog = Backlog(self.publisher)
+        consented = _ConsentedBatches(self.statuses)
         for request in requests:
             now = self._now()
             entered = self.statuses.enter_rows(
                 read_status_rows(request, reasons=self.reasons, now=now),
                 operator=caller.name,
                 now=now,
-                open_allowance=self._allowance(request.approval_id, caller, now),
+                open_allowance=self._allowance(request, consented, caller, now),
             )
             publication = backlog.publication(entered.outbox_seq, row_count=len(request.rows))
             yield pb.ImportStatusesResponse(outcome=outcome(entered, publication))
@@ -206,13 +216,37 @@ class StatusCalls(AdminCalls):
             connection, operator=caller.name, limit=self.second_person_above, now=now
         )
 
-    def _allowance(self, approval_id: int, caller: Caller, now: int) -> OpenAllowance:
-        if approval_id == 0:
+    def _allowance(
+        self, request: pb.ImportStatusesRequest, consented: "_ConsentedBatches", caller: Caller, now: int
+    ) -> OpenAllowance:
+        if request.approval_id == 0:
             return self._without_consent(caller, now)
-        its_id = min(approval_id, MAX_ID)
+        approval_id = min(request.approval_id, MAX_ID)
+        is_for_batch = consented.include(approval_id, request)
         return lambda connection: ImportConsent(
-            connection, approval_id=its_id, client_id=caller.client_id, now=now
+            connection,
+            approval_id=approval_id,
+            client_id=caller.client_id,
+            now=now,
+            is_for_batch=is_for_batch,
         )
+
+
+class _ConsentedBatches:
+    """The batches that the consent of one stream covers: read once, since there may be 100 000."""
+
+    def __init__(self, statuses: Statuses) -> None:
+        self._statuses = statuses
+        self._approval_id = 0
+        self._batches: frozenset[bytes] = frozenset()
+
+    def include(self, approval_id: int, request: pb.ImportStatusesRequest) -> bool:
+        """Tell whether a batch is one that was asked for with this request for consent."""
+        if approval_id != self._approval_id:
+            payload = self._statuses.import_payload(approval_id)
+            asked_for = pb.RequestStatusImportRequest.FromString(payload)
+            self._approval_id, self._batches = approval_id, frozenset(asked_for.batch_sha256)
+        return sha256_of_batch(request) in self._batches
 
 
 def _holders_target(changes: Sequence[pb.StatusChange]) -> str:

@@ -21,6 +21,8 @@ _MAX_AUTHORITY = 64
 _MAX_EVIDENCE = 128
 _MAX_FILE_NAME = 128
 _HASH_BYTES = 32
+# A hundred million rows; 3.4 MB of the 4 MiB that a message may have.
+_MAX_BATCHES = 100_000
 # The end of the year 9999, behind which no calendar of ours goes.
 _MAX_TIME = 253_402_300_799
 
@@ -34,6 +36,7 @@ class StatusImport:
     file_sha256: bytes
     file_name: str
     counts: Mapping[Colour, int]  # how many rows turn holders to each colour
+    batch_sha256: Sequence[bytes]  # of each batch (issuer/batch_sha256.py)
 
 
 def read_status_changes(
@@ -98,10 +101,14 @@ def read_status_import(request: pb.RequestStatusImportRequest) -> StatusImport:
     for colour, count in counts.items():
         if count > MAX_ID:
             raise InvalidArgument(colour.name.lower(), f"expected 0 to {MAX_ID}, got {count}")
+    batches = request.batch_sha256
+    if len(batches) > _MAX_BATCHES:
+        raise InvalidArgument("batch_sha256", f"expected at most {_MAX_BATCHES} entries, got {len(batches)}")
     return StatusImport(
         file_sha256=_hash(request.file_sha256, "file_sha256"),
         file_name=text(request.file_name, "file_name", _MAX_FILE_NAME),
         counts=counts,
+        batch_sha256=[_hash(one, f"batch_sha256[{place}]") for place, one in enumerate(batches)],
     )
 
 

@@ -88,6 +88,9 @@ class StatusWriter:
         self._redis = connect(redis_url, reply_timeout_s=_REPLY_TIMEOUT_S, client_name="gatelight-publisher")
         self._root_key_id = root_key_id
         self.partitions = partitions
+        # By partition: the entry that this process wrote last. A newer one is that of a second publisher,
+        # such as one that took over while we were frozen: what we are about to write may be older than its.
+        self._newest: dict[int, bytes] = {}
 
     def append(
         self, partition: int, position: FeedPosition, updates: Sequence[tuple[int, int]]
@@ -243,7 +246,14 @@ class StatusWriter:
         """Carry out one MULTI, unless somebody else writes meanwhile; return its last reply."""
         with self._connection() as connection:
             self._look(connection, partition, fence)
+            newest = self._newest.pop(
+                partition, None
+            )  # until Redis answers, nobody knows which is the newest
             *_, replies = _ask(connection, (("MULTI",), *commands, ("EXEC",)))
+        # Redis carries out the rest of a MULTI of which one command fails.
+        has_fed = bool(replies) and commands[-1][0] == "XADD" and isinstance(replies[-1], bytes)
+        if newest := replies[-1] if has_fed else newest:
+            self._newest[partition] = newest
         if replies is None:
             raise WatchError("somebody else writes to the feed")
         for reply in replies:
@@ -272,6 +282,9 @@ class StatusWriter:
         self._refuse_foreign(partition, epoch)
         if isinstance(fence, FeedPosition):
             _check(epoch, newest, fence)
+            ours = self._newest.get(partition)
+            if ours is not None and _order(newest[0][0].decode()) > _order(ours.decode()):
+                raise CacheMismatch("somebody else wrote to the feed")
         elif isinstance(fence, Begun) and (not newest or newest[0][0] != fence.feed_id):
             raise WatchError("somebody else writes to the feed")
 

@@ -5,6 +5,7 @@ Certificates that were renewed are taken up by a restart. A connection lasts bey
 certificate it was made with; the client's role ends with RevokeClient, at once.
 """
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509 import Certificate, load_pem_x509_certificates
 
 from issuer.errors import SettingsError
@@ -77,7 +79,9 @@ def _read_pair(certificate: Path, key: Path) -> tuple[bytes, bytes]:
 def _read_certificates(path: Path) -> tuple[bytes, list[Certificate]]:
     content = _read(path)
     try:
-        return content, load_pem_x509_certificates(content)
+        # A bundle of authorities has old ones with oddities, which are not ours to mend.
+        with warnings.catch_warnings(action="ignore", category=CryptographyDeprecationWarning):
+            return content, load_pem_x509_certificates(content)
     except ValueError:
         raise SettingsError(f"{path} is not a certificate in PEM") from None
 

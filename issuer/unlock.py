@@ -63,7 +63,7 @@ def _read_root(folder: Folder) -> VerifyingKey:
 
 
 def _require_match(folder: Folder, database: Database, root: VerifyingKey, passphrase: bytes) -> None:
-    """Refuse a folder and a register of two issuers, and a signing key that cannot be opened."""
+    """Refuse a folder and a register of two issuers, and a key file that cannot be opened."""
     with database.read() as connection:
         signed, keys = read_newest_key_set(connection), read_keys(connection)
     try:
@@ -72,7 +72,9 @@ def _require_match(folder: Folder, database: Database, root: VerifyingKey, passp
         raise KeyFileError(
             f"{folder.root_public_key} does not match the key set of {database.name}: {error}"
         ) from None
-    if (signing := signing_key(keys)) is not None:
+    signing = signing_key(keys)
+    # One whose file is gone is no reason not to serve: the rotation goes on with the next.
+    if signing is not None and folder.signing_key(signing.key_id).exists():
         open_signing_key(folder, signing.key_id, passphrase)
 
 

@@ -4,6 +4,9 @@ A key set that is older, unsigned, signed by a stranger or unreadable is refused
 have stays; so it does while Redis is away. Whether it is still in force is asked at every scan.
 """
 
+import dataclasses
+from types import MappingProxyType
+
 import structlog
 
 from verifier.errors import NotReady
@@ -19,6 +22,9 @@ _REPLY_TIMEOUT_S = 1.0
 # Verifiers' clocks may be behind the issuer's; a set signed a moment ago must not be from the future.
 _CLOCK_SKEW_S = 30
 
+# An issuer that is ahead for a while signs one or two.
+_KEPT_SETS = 4
+
 _log = structlog.get_logger("verifier.key_set")
 
 
@@ -28,8 +34,8 @@ class KeySets:
     def __init__(self, root: VerifyingKey) -> None:
         """Trust what `root` signed, and nothing else."""
         self._root = root
-        self._newest: KeySet | None = None
-        self._former: KeySet | None = None  # until the newest is in force
+        # Newest first. Those behind it are for while it is from the future; they hold no key that it lacks.
+        self._taken_sets: tuple[KeySet, ...] = ()
         self._taken: bytes | None = None
         self._refused: bytes | None = None  # the last that was looked at, and why it was refused
         self._refusal: str | None = None
@@ -53,22 +59,34 @@ class KeySets:
             offered = read_key_set(signed, self._root)
         except KeySetError as error:
             return str(error)
-        if self._newest is not None and offered.version <= self._newest.version:
-            return f"expected a version above {self._newest.version}, got {offered.version}"
-        self._former, self._newest, self._taken = self._newest, offered, signed
+        if self._taken_sets and offered.version <= self._taken_sets[0].version:
+            return f"expected a version above {self._taken_sets[0].version}, got {offered.version}"
+        older = (_without_others(one, offered) for one in self._taken_sets[: _KEPT_SETS - 1])
+        self._taken_sets, self._taken = (offered, *older), signed
         return None
 
     def in_force(self, now: int) -> KeySet:
-        """Return the key set in force at `now`, Unix seconds; raises NotReady."""
-        key_set = self._newest
-        if key_set is None:
+        """Return the key set in force at `now`, Unix seconds; raises NotReady.
+
+        The newest one is not in force yet where it was signed by an issuer whose clock is fast; but what it
+        leaves out is gone at once: nobody waits for a clock to have a stolen key refused.
+        """
+        if not self._taken_sets:
             refusal = self._refusal
             raise NotReady("there is no key set yet" if refusal is None else f"no trusted key set: {refusal}")
-        if now < key_set.issued_at - _CLOCK_SKEW_S and self._former is not None:
-            key_set = self._former
+        key_set = self._taken_sets[0]
+        if now < key_set.issued_at - _CLOCK_SKEW_S:
+            older = self._taken_sets[1:]
+            key_set = next((one for one in older if now >= one.issued_at - _CLOCK_SKEW_S), key_set)
         if not key_set.issued_at - _CLOCK_SKEW_S <= now < key_set.expires_at:
             raise NotReady(f"key set {key_set.version} is not in force")
         return key_set
+
+
+def _without_others(key_set: KeySet, newer: KeySet) -> KeySet:
+    """Return a key set without the keys that a newer one lacks."""
+    keys = {key_id: key for key_id, key in key_set.keys.items() if key_id in newer.keys}
+    return dataclasses.replace(key_set, keys=MappingProxyType(keys))
 
 
 class KeySetFollower:

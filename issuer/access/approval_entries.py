@@ -25,7 +25,6 @@ class ApprovalEntry:
 
     approval_id: int
     kind: ApprovalKind
-    payload: bytes
     summary: str
     requested_by: str  # the name of a client
     requested_at: int
@@ -36,9 +35,16 @@ class ApprovalEntry:
 
 
 def entries() -> Select[Any]:
-    """Return the query for all requests; its rows are for `as_entry`."""
+    """Return the query for all requests; its rows are for `as_entry`.
+
+    Without payloads: that of an import of statuses may have megabytes, and a page has 1 000 requests.
+    """
+    without_payload = [column for column in approvals.c if column is not approvals.c.payload]
     return (
-        select(approvals, _requester.c.name.label("requester_name"), _settler.c.name.label("settler_name"))
+        select(
+            *without_payload, _requester.c.name.label("requester_name"), _settler.c.name.label("settler_name")
+        )
+        .select_from(approvals)
         .join(_requester, _requester.c.id == approvals.c.requested_by)
         .outerjoin(_settler, _settler.c.id == approvals.c.settled_by)
     )
@@ -66,7 +72,6 @@ def as_entry(row: Row[Any], now: int) -> ApprovalEntry:
     return ApprovalEntry(
         approval_id=row.id,
         kind=ApprovalKind(row.kind),
-        payload=row.payload,
         summary=row.summary,
         requested_by=row.requester_name,
         requested_at=row.requested_at,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from issuer.access.clients import client_named
 from issuer.register.database import Database
@@ -47,6 +47,29 @@ class Calls:
         """Record how a call ended; raises RegisterUnavailable."""
         with self._database.write() as connection:
             connection.execute(calls.update().where(calls.c.seq == seq).values(outcome=outcome))
+
+    def moments(self, *, client_id: int, methods: Sequence[str], since: int, limit: int) -> Sequence[int]:
+        """Return when calls of a client to `methods` began that ended OK, after `since`, the newest first.
+
+        Unix seconds; `limit` of them at most. Raises RegisterUnavailable.
+        """
+        of_client = calls.c.client_id == client_id
+        # Walks the index of the client's calls back through that time only, not through all of them.
+        older = select(calls.c.seq).where(of_client, calls.c.called_at <= since)
+        last_older = older.order_by(calls.c.seq.desc()).limit(1).scalar_subquery()
+        query = (
+            select(calls.c.called_at)
+            .where(
+                of_client,
+                calls.c.seq > func.coalesce(last_older, 0),
+                calls.c.method.in_(methods),
+                calls.c.outcome == "OK",
+            )
+            .order_by(calls.c.seq.desc())
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return connection.scalars(query).all()
 
     def page(self, *, client: str, page_size: int, before_seq: int) -> tuple[Sequence[CallEntry], bool]:
         """Return calls, the newest first, and whether there are older ones.

@@ -4,7 +4,9 @@ A client is known by the SHA-256 of its bearer key or of its TLS certificate. Lo
 that depends on the hash, which helps nobody: to choose the hash of a key is to know the key.
 
 Those that call are kept in memory, so that an app's calls cost no SQL. This process alone writes the
-register (issuer/folder.py), so what `revoke` forgets is forgotten everywhere, at once.
+register (issuer/folder.py), so a client that is forgotten is forgotten everywhere, at once. One that is
+being revoked is forgotten before the commit and asked of the register from then on, at each call: the answer
+to a commit may be lost, and the revocation be in the register all the same.
 """
 
 import re
@@ -56,7 +58,7 @@ class Clients:
         self._database = database
         self._lock = threading.Lock()
         self._known: dict[tuple[str, bytes], Caller] = {}  # by column and hash
-        self._forgotten = 0  # how often `forget` was called
+        self._never_kept: set[int] = set()  # the ids of those whose revocation was begun
 
     def add(self, new: NewClient, *, now: int) -> int:
         """Add a client and return its id; raises FailedPrecondition or RegisterUnavailable."""
@@ -80,27 +82,21 @@ class Clients:
         return int(connection.execute(clients.insert().values(values).returning(clients.c.id)).scalar_one())
 
     def revoke(self, name: str, *, now: int) -> None:
-        """Revoke a client for good; calls under way come to their end, the next one is refused.
+        """Revoke a client for good: its next call is refused, and the next batch of an import under way.
 
         Raises NotFound, FailedPrecondition or RegisterUnavailable.
         """
         with self._database.write() as connection:
             self.revoke_in(connection, name, now=now)
-        self.forget()
 
     def revoke_in(self, connection: Connection, name: str, *, now: int) -> None:
-        """Revoke a client in the caller's transaction, who has to call `forget` when it is committed.
+        """Revoke a client in the caller's transaction.
 
         Raises FailedPrecondition for one that is revoked, and for the last operator or approver.
         """
-        _require_revocable(connection, name)
+        client = _require_revocable(connection, name)
+        self._forget(client.client_id)
         connection.execute(clients.update().where(clients.c.name == name).values(revoked_at=now))
-
-    def forget(self) -> None:
-        """Look everybody up again."""
-        with self._lock:
-            self._forgotten += 1
-            self._known.clear()
 
     def list(self) -> Sequence[ClientEntry]:
         """Return all clients by name, also those revoked; raises RegisterUnavailable."""
@@ -128,7 +124,6 @@ class Clients:
     def _find(self, column: Column[bytes], sha256: bytes) -> Caller | None:
         if (known := self._known.get((column.name, sha256))) is not None:
             return known
-        forgotten = self._forgotten
         with self._database.read() as connection:
             which = select(clients).where(column == sha256, clients.c.revoked_at.is_(None))
             row = connection.execute(which).first()
@@ -137,11 +132,16 @@ class Clients:
         caller = Caller(row.id, row.name, decode_roles(row.roles))
         with self._lock:
             # Whoever was revoked since the register was read must not be kept.
-            if forgotten == self._forgotten:
+            if caller.client_id not in self._never_kept:
                 if len(self._known) >= _MAX_KNOWN:
                     self._known.pop(next(iter(self._known)))
                 self._known[column.name, sha256] = caller
         return caller
+
+    def _forget(self, client_id: int) -> None:
+        with self._lock:
+            self._never_kept.add(client_id)
+            self._known = {by: caller for by, caller in self._known.items() if caller.client_id != client_id}
 
 
 def encode_roles(roles: frozenset[Role]) -> str:

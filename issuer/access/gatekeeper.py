@@ -1,7 +1,8 @@
 """The gatekeeper on the register: knows a caller by bearer key or certificate, and records calls.
 
 A bearer key counts before the certificate of the connection: a proxy has a certificate of its own, and the
-call is its client's. A client that is revoked during a call may bring it to its end; the next is refused.
+call is its client's. A client that is revoked during a call may bring it to its end, except for a stream of
+requests, where the next one is refused (issuer/answers.py).
 
 Guessing a key of 256 bits is hopeless whatever we do. Failed attempts are limited so that a misconfigured
 or hostile peer is noticed in the metrics and fills neither log nor register. A valid key always passes,
@@ -23,7 +24,7 @@ from issuer.access.roles import Caller
 from issuer.errors import TooMany, Unauthenticated
 from issuer.metrics import FAILED_AUTHENTICATIONS
 
-_METADATA_KEY = "authorization"
+METADATA_KEY = "authorization"
 _SCHEME = "bearer"  # in any case, RFC 9110, section 11.1
 # gRPC has it only where the certificate was verified in the handshake.
 _CERTIFICATE = "x509_pem_cert"
@@ -60,7 +61,7 @@ class RegisterGatekeeper:
         self._calls.end(seq, outcome=outcome)
 
     def _find(self, context: grpc.ServicerContext) -> Caller | None:
-        given = [value for key, value in context.invocation_metadata() if key == _METADATA_KEY]
+        given = [value for key, value in context.invocation_metadata() if key == METADATA_KEY]
         if given:
             key = _bearer_key(given)
             return None if key is None else self._clients.find_by_bearer_key(hash_key(key))

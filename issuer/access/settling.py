@@ -81,6 +81,14 @@ class Approvals:
         with self._database.read() as connection:
             return self._entry(connection, approval_id)
 
+    def payload(self, approval_id: int) -> bytes:
+        """Return what is to be carried out, by ApprovalKind; raises NotFound or RegisterUnavailable."""
+        with self._database.read() as connection:
+            found = connection.scalar(select(approvals.c.payload).where(approvals.c.id == approval_id))
+        if found is None:
+            raise _not_found(approval_id)
+        return bytes(found)
+
     def page(
         self, *, state: ApprovalState | None, page_size: int, before_id: int
     ) -> tuple[Sequence[ApprovalEntry], bool]:

@@ -1,7 +1,10 @@
 """Commands on requests that a second person has to approve."""
 
+from collections.abc import Sequence
+
 import click
 
+from issuer.cli.describe import planned_change_fields
 from issuer.cli.errors import Refused
 from issuer.cli.options import limited
 from issuer.cli.second_person import approval_fields, show_outcome, state_name
@@ -9,6 +12,15 @@ from issuer.cli.session import Session, asks_issuer, changes
 from issuer.v1 import access_pb2 as pb
 
 _COLUMNS = ("approval_id", "state", "summary", "requested_by", "requested_at", "settled_by")
+_CHANGE_COLUMNS = (
+    "holder_id",
+    "colour",
+    "reason",
+    "valid_until",
+    "negative_test_at",
+    "authority",
+    "evidence",
+)
 _STATES = ("PENDING", "APPROVED", "REJECTED", "EXPIRED", "FAILED")
 _APPROVAL_ID = click.IntRange(1, 2**63 - 1)
 
@@ -47,11 +59,18 @@ def list_approvals(session: Session, *, state: str | None, limit: int | None) ->
 @click.argument("approval_id", type=_APPROVAL_ID)
 @asks_issuer
 def show_approval(session: Session, *, approval_id: int) -> None:
-    """Show a request, and what came of it.
+    """Show a request, all that it would change, and what came of it.
 
     Example: gatelight-issuer approval show 12
     """
-    session.show(approval_fields(_get(session, approval_id), is_json=session.is_json))
+    found = _get(session, approval_id)
+    shown = approval_fields(found.approval, is_json=session.is_json)
+    planned = _planned(session, found)
+    if session.is_json:
+        session.show({**shown, "status_changes": planned})
+        return
+    session.show(shown)
+    _show_planned(session, planned)
 
 
 @approval.command("approve")
@@ -66,8 +85,14 @@ def approve(session: Session, *, approval_id: int, apply: bool) -> None:
     Example: gatelight-issuer approval approve 12 --key-file approver.key --apply
     """
     found = _pending(session, approval_id)
+    planned = _planned(session, found)
+    if not apply and not session.is_json:
+        _show_planned(session, planned)
+    asked = found.approval
     if session.is_agreed(
-        f"approve request {approval_id} of {found.requested_by}: {found.summary}", apply=apply
+        f"approve request {approval_id} of {asked.requested_by}: {asked.summary}",
+        apply=apply,
+        details={"status_changes": planned},
     ):
         answer = session.ask(session.client.access.Approve, pb.ApproveRequest(approval_id=approval_id))
         show_outcome(session, answer.approval)
@@ -82,7 +107,7 @@ def reject(session: Session, *, approval_id: int, apply: bool) -> None:
 
     Example: gatelight-issuer approval reject 12 --apply
     """
-    found = _pending(session, approval_id)
+    found = _pending(session, approval_id).approval
     if session.is_agreed(
         f"reject request {approval_id} of {found.requested_by}: {found.summary}", apply=apply
     ):
@@ -90,18 +115,28 @@ def reject(session: Session, *, approval_id: int, apply: bool) -> None:
         session.show_done(approval_fields(answer.approval, is_json=session.is_json))
 
 
-def _get(session: Session, approval_id: int) -> pb.Approval:
+def _get(session: Session, approval_id: int) -> pb.GetApprovalResponse:
     request = pb.GetApprovalRequest(approval_id=approval_id)
-    found: pb.Approval = session.ask(session.client.access.GetApproval, request).approval
+    found: pb.GetApprovalResponse = session.ask(session.client.access.GetApproval, request)
     return found
 
 
-def _pending(session: Session, approval_id: int) -> pb.Approval:
-    found = _get(session, approval_id)
+def _pending(session: Session, approval_id: int) -> pb.GetApprovalResponse:
+    answer = _get(session, approval_id)
+    found = answer.approval
     if found.state != pb.APPROVAL_STATE_PENDING:
         by = f" by {found.settled_by}" if found.settled_by else ""
         raise Refused(
             f"request {approval_id} is {state_name(found)}{by} already: see `gatelight-issuer approval show "
             f"{approval_id}`, and have it asked for anew if it is still wanted"
         )
-    return found
+    return answer
+
+
+def _planned(session: Session, found: pb.GetApprovalResponse) -> Sequence[dict[str, object]]:
+    return [planned_change_fields(change, is_json=session.is_json) for change in found.status_changes]
+
+
+def _show_planned(session: Session, planned: Sequence[dict[str, object]]) -> None:
+    if planned:
+        session.show_list(_CHANGE_COLUMNS, [planned])

@@ -47,7 +47,7 @@ def add_client(
     wait_s: float,
     apply: bool,
 ) -> None:
-    """Add a client. An approver or operator needs a second person.
+    """Add a client. An approver, operator or clerk needs a second person; until then its key does not work.
 
     Its key is made here and shown once or written to a file; the issuer keeps no more than its hash.
 
@@ -81,6 +81,9 @@ def add_client(
         session.show_done(told)
         return
     session.show({**({"applied": False} if session.is_json else {}), **told})
+    if not session.is_json:
+        what = "certificate" if digest is not None else "key"
+        click.echo(f"The {what} works only once a second person has approved it.")
     settle(session, approval_id, wait_s=wait_s)
 
 

@@ -11,6 +11,7 @@ from issuer.cli.import_errors import BadRow, UnusableFile
 # What a rejects file has beside the columns of the file it comes from, so that it can be mended and
 # imported as it is.
 REJECTED_LINE, REJECTED_BECAUSE = "rejected_line", "rejected_because"
+_MAX_SHOWN_CHARACTERS = 40
 _PASSED_OVER = frozenset({REJECTED_LINE, REJECTED_BECAUSE})
 
 
@@ -47,11 +48,12 @@ class Columns:
     def of_object(self, row: Mapping[str, Any]) -> Sequence[str]:
         """Return the values of a JSON object in the order of `names`; raises BadRow."""
         if unknown := row.keys() - self.names - _PASSED_OVER:
-            raise BadRow(f"{min(unknown)[:40]} is not known; known are {', '.join(self.names)}")
+            raise BadRow(f"{_printable(min(unknown))} is not known; known are {', '.join(self.names)}")
         return [_as_text(name, row.get(name)) for name in self.names]
 
     def _require(self, found: Sequence[str]) -> None:
-        # No header is quoted: in a file without one, the first line is a person.
+        # In a file without a header the first line is a person: a column is named only beside known ones.
+        is_header = any(name in self.names for name in found)
         known = f"Known columns: {', '.join(self.names)}."
         for number, name in enumerate(found, 1):
             if name in _PASSED_OVER or (name in self.names and found.index(name) == number - 1):
@@ -59,12 +61,19 @@ class Columns:
             if name in self.names:
                 raise UnusableFile(f"column {number} of the header is {name} a second time. {known}")
             near = difflib.get_close_matches(name, self.names, n=1)
-            advice = f": did you mean {near[0]}?" if near else ", or the first line is no header."
-            raise UnusableFile(f"column {number} of the header is not known{advice} {known}")
+            doubt = "." if is_header else ", or the first line is no header."
+            advice = f": did you mean {near[0]}?" if near else doubt
+            named = f", {_printable(name)}," if is_header else ""
+            raise UnusableFile(f"column {number} of the header{named} is not known{advice} {known}")
         if missing := [name for name in self.required if name not in found]:
             raise UnusableFile(f"the header lacks {', '.join(missing)}. {known}")
         if self.one_of and not any(name in found for name in self.one_of):
             raise UnusableFile(f"the header needs {' or '.join(self.one_of)}. {known}")
+
+
+def _printable(name: str) -> str:
+    shown = "".join(character if character.isprintable() else "?" for character in name.strip())
+    return f"'{shown[:_MAX_SHOWN_CHARACTERS]}'"
 
 
 def _as_text(name: str, value: Any) -> str:

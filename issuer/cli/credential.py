@@ -38,7 +38,10 @@ def credential() -> None:
 @click.argument("kind", type=KIND, required=False)
 @click.option("--app", default="", help="The app client that may fetch its bundles.  [default: clerks alone]")
 @click.option(
-    "--valid-until", type=Moment(), default=0, help="When it ends by itself, such as +180d.  [default: never]"
+    "--valid-until",
+    type=Moment(is_ahead=True),
+    default=0,
+    help="When it ends by itself, such as +180d.  [default: never]",
 )
 @click.option("--external-id", default="", help="The id of the order that it fulfils.")
 @click.option("--from", "source", type=FILE, metavar="FILE", help="Issue many, from a file.")
@@ -62,6 +65,7 @@ def issue_credential(
     """Issue a PHONE or PAPER credential to a holder, or many from a file.
 
     Columns of the file: external_id (of the order), kind; holder_id or holder_external_id; app, valid_until.
+    Times are local (2026-11-21T08:30) or Unix seconds.
 
     \b
     Example: gatelight-issuer credential issue 17 PAPER --valid-until +180d --apply

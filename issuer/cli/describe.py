@@ -65,6 +65,19 @@ def change_fields(change: pb.StatusChangeEntry, *, is_json: bool) -> dict[str, o
     }
 
 
+def planned_change_fields(change: pb.StatusChange, *, is_json: bool) -> dict[str, object]:
+    """Return a change of status that waits for a second person as it is shown."""
+    return {
+        "holder_id": change.holder_id,
+        "colour": colour_name(change.colour),
+        "reason": change.reason or None,
+        "valid_until": _time(change.valid_until, is_json=is_json),
+        "negative_test_at": _time(change.negative_test_at, is_json=is_json),
+        "authority": change.authority,
+        "evidence": change.evidence,
+    }
+
+
 def state_name(credential: pb.Credential) -> str:
     """Return where a credential stands, in one word."""
     return pb.CredentialState.Name(credential.state).removeprefix("CREDENTIAL_STATE_")

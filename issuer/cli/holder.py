@@ -190,13 +190,18 @@ def erase_holder(session: Session, *, holder_id: int, yes: bool, apply: bool) ->
     found = _get(session, holder_id=holder_id)
     if found.holder.erased_at:
         raise Refused(f"holder {holder_id} is erased already: there is nothing left to do")
-    count = len(found.credentials)
-    carried = f"; carries {len(found.dependant_ids)} dependants" if found.dependant_ids else ""
-    plan = f"erase holder {holder_id} ({found.holder.name}) for good, with {count} credentials{carried}"
+    credentials = _count(len(found.credentials), "credential")
+    dependants = _count(len(found.dependant_ids), "dependant")
+    carried = f"; carries {dependants}, who will have no guardian then" if found.dependant_ids else ""
+    plan = f"erase holder {holder_id} ({found.holder.name}) for good, with {credentials}{carried}"
     if session.is_agreed(plan, apply=apply):
         confirm("It cannot be undone. Go on?", is_sure=yes)
         answer = session.ask(session.client.admin.EraseHolder, pb.EraseHolderRequest(holder_id=holder_id))
         session.show_done({"revoked_credentials": answer.revoked_credentials}, answer.publication)
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _get(

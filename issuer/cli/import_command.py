@@ -143,7 +143,7 @@ class ImportCommand:
         if not self._asks_consent:
             size = f"{identity.size / 1e6:.1f} MB" if identity.size >= 100_000 else f"{identity.size} bytes"
             about = f"about {count_lines(self._path)} rows ({size})"
-            confirm(f"Import {about} of {self._kind.name}s from {self._path}?", is_sure=self._options.yes)
+            self._confirm(f"Import {about} of {self._kind.name}s from {self._path}?")
             return checkpoint
         return self._with_consent(checkpoint, file, identity)
 
@@ -161,8 +161,9 @@ class ImportCommand:
             green=found.colours[Colour.GREEN],
             yellow=found.colours[Colour.YELLOW],
             red=found.colours[Colour.RED],
+            batch_sha256=found.batch_sha256,
         )
-        confirm(f"Import {found.rows} status changes from {self._path}?", is_sure=self._options.yes)
+        self._confirm(f"Import {found.rows} status changes from {self._path}?")
         answer = session.ask(session.client.admin.RequestStatusImport, request)
         if answer.approval_id and not answer.is_approved:
             approval = wait_for_approval(
@@ -174,6 +175,9 @@ class ImportCommand:
             if approval.state != access_pb2.APPROVAL_STATE_APPROVED:
                 show_outcome(session, approval)
         return replace(checkpoint, approval_id=answer.approval_id)
+
+    def _confirm(self, question: str) -> None:
+        confirm(question, is_sure=self._options.yes, exit_code=EXIT_NOTHING_DONE)
 
     def _run(self, file: ImportFile, identity: FileIdentity, checkpoint: Checkpoint) -> None:
         file.go_to(checkpoint.place)
@@ -216,7 +220,7 @@ class ImportCommand:
         size = checkpoint.rejects_size
         rejects: CsvRejects | JsonRejects
         if self._is_json_lines:
-            rejects = JsonRejects(self._rejects, size=size)
+            rejects = JsonRejects(self._rejects, size=size, encoding=self._options.encoding)
         else:
             rejects = CsvRejects(self._rejects, size=size, header=file.header)
         output = self._options.output

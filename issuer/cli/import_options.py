@@ -8,7 +8,7 @@ import click
 
 from issuer.cli.import_errors import UnusableFile
 from issuer.cli.import_file import ENCODINGS
-from issuer.cli.options import FILE
+from issuer.cli.options import FILE, YES_HELP
 from issuer.cli.rows import RowKind
 from issuer.cli.session import Session
 
@@ -50,7 +50,7 @@ def import_options(command: Callable[..., None]) -> Callable[..., None]:
                 "personal data, and nobody else may read it.  [default: FILE.rejects.csv or .jsonl]",
             ),
             click.option("--restart", is_flag=True, help="Begin anew, also where an earlier run stopped."),
-            click.option("--yes", is_flag=True, help="Do not ask once more."),
+            click.option("--yes", is_flag=True, help=YES_HELP),
         )
     ):
         command = option(command)

@@ -108,7 +108,10 @@ def revoke_key(session: Session, *, key_id: str, yes: bool, wait_s: float, apply
     """
     found = _find(session, key_id)
     signs = ", the one that signs; another takes its place" if found.is_signing else ""
-    plan = f"ask to revoke key {found.key_id.hex()}, now {_state(found)}{signs}; every code of it is refused"
+    plan = (
+        f"ask to revoke key {found.key_id.hex()}, now {_state(found)}{signs}; every code of it is refused, "
+        "and cards signed by it are void"
+    )
     if session.is_agreed(plan, apply=apply):
         confirm("It cannot be undone. Go on?", is_sure=yes)
         _ask(session, session.client.keys.RevokeKey, pb.RevokeKeyRequest(key_id=found.key_id), wait_s)

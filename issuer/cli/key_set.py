@@ -85,6 +85,8 @@ def sign_key_set(
     from issuer.config import FolderSettings, load  # noqa: PLC0415
     from issuer.keys.offline import MAX_EXPORT_BYTES, describe, read_export, sign_offline  # noqa: PLC0415
 
+    if not root_key.exists():
+        raise click.UsageError(f"there is no root key at {root_key}: name it with --root-key")
     with refusals():
         found = read_export(_read(file, MAX_EXPORT_BYTES + 1))
         click.echo("\n".join(["sign" if apply else "would sign", *(f"  {line}" for line in describe(found))]))
@@ -110,7 +112,15 @@ def import_key_set(
 
     Example: gatelight-issuer key-set import next.signed --apply
     """
+    from issuer.keys.offline import is_export  # noqa: PLC0415
+
     signed = _read(file, _MAX_FILE_BYTES)
+    if is_export(signed):
+        to = file.with_suffix(".signed")
+        raise Refused(
+            f"{file} is the export, which nobody signed yet: sign it first, where the root key is, with "
+            f"`gatelight-issuer key-set sign {file} {to} --root-key FILE --apply`, and import {to}"
+        )
     found = _read_signed(signed, root_key or session.folder / "root.pub")
     until = as_time(found.expires_at)
     plan = f"ask to publish key set {found.version} with {len(found.keys)} keys, in force until {until}"

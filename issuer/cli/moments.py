@@ -9,6 +9,7 @@ import click
 
 _UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
 _DURATION = re.compile(r"\+(\d{1,6})([mhdw])")
+_OR_FROM_NOW = "or from now on: +90m, +36h, +14d, +2w"
 _EXPECTED = "expected a time such as 2026-11-21T08:30 (local), or Unix seconds"
 # The year 9999: what is later was meant as something else, such as milliseconds.
 _MAX_TIME = 253_402_300_799
@@ -19,16 +20,25 @@ class Moment(click.ParamType[int]):
 
     name = "time"
 
+    def __init__(self, *, is_ahead: bool = False) -> None:
+        """With `is_ahead` it has to lie in the future."""
+        self._is_ahead = is_ahead
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return Unix seconds."""
         if isinstance(value, int):
             return value
+        now = int(time.time())
         if found := _DURATION.fullmatch(value):
-            return int(time.time()) + int(found[1]) * _UNITS[found[2]]
-        try:
-            return read_moment(value)
-        except ValueError:
-            self.fail(f"{_EXPECTED}, or from now on: +90m, +36h, +14d, +2w", param, ctx)
+            moment = now + int(found[1]) * _UNITS[found[2]]
+        else:
+            try:
+                moment = read_moment(value)
+            except ValueError:
+                self.fail(f"{_EXPECTED}, {_OR_FROM_NOW}", param, ctx)
+        if self._is_ahead and moment <= now:
+            self.fail(f"{as_time(moment)} is not in the future: {_EXPECTED}, {_OR_FROM_NOW}", param, ctx)
+        return moment
 
 
 def read_moment(text: str) -> int:

@@ -7,12 +7,16 @@ from typing import Any
 
 import click
 
+from issuer.cli.errors import EXIT_REFUSED
+
 CREDENTIAL_INDEX = click.IntRange(1, 2**32 - 1)
 HOLDER_ID = click.IntRange(1, 2**63 - 1)
 FILE = click.Path(dir_okay=False, path_type=Path)
 KIND = click.Choice(["PHONE", "PAPER"], case_sensitive=False)
 COLOUR = click.Choice(["GREEN", "YELLOW", "RED"], case_sensitive=False)
 CREDENTIAL_STATE = click.Choice(["ACTIVE", "SUSPENDED", "REVOKED", "EXPIRED"], case_sensitive=False)
+
+YES_HELP = "Do not ask once more; without a terminal nothing is asked in any case."
 
 
 def limited(command: Callable[..., None]) -> Callable[..., None]:
@@ -22,7 +26,7 @@ def limited(command: Callable[..., None]) -> Callable[..., None]:
 
 def confirmed(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command that asks once more the option --yes."""
-    return click.option("--yes", is_flag=True, help="Do not ask once more.")(command)
+    return click.option("--yes", is_flag=True, help=YES_HELP)(command)
 
 
 def reveals(command: Callable[..., None]) -> Callable[..., None]:
@@ -32,12 +36,16 @@ def reveals(command: Callable[..., None]) -> Callable[..., None]:
     )
 
 
-def confirm(question: str, *, is_sure: bool) -> None:
-    """Ask once more where somebody is at the terminal; ends the command unless the answer is yes."""
+def confirm(question: str, *, is_sure: bool, exit_code: int = EXIT_REFUSED) -> None:
+    """Ask once more where somebody is at the terminal; ends the command unless the answer is yes.
+
+    `exit_code` is that of a no.
+    """
     if is_sure or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return
     if not click.confirm(question, err=True):
-        raise click.UsageError("nothing was changed")
+        click.echo("nothing was changed", err=True)
+        raise click.exceptions.Exit(exit_code)
 
 
 def number(value: Any) -> Any:

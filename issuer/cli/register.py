@@ -2,13 +2,18 @@
 
 import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from issuer.cli.offline import in_folder, refusals
 from issuer.cli.options import FILE, confirm, confirmed
+
+if TYPE_CHECKING:
+    from issuer.folder import Folder
+    from issuer.register.database import Database
 
 
 @click.group()
@@ -36,12 +41,17 @@ def migrate_register(*, apply: bool, **options: Any) -> None:
     with refusals():
         settings = load(FolderSettings, options)
         folder = Folder(settings.folder)
-        if not apply:
-            click.echo(
-                f"would bring the register to schema {HEAD}\nNothing was changed. To do it, add --apply."
-            )
-            return
         url = settings.register_url or folder.register
+        if not apply:
+            if (before := _schema(url)) != HEAD:
+                plan = f"would bring the register from schema {before} to {HEAD}"
+            elif _is_complete(folder, url):
+                click.echo(f"the register has schema {HEAD} already: there is nothing to do")
+                return
+            else:
+                plan = f"the register has schema {HEAD} already; would make what its folder lacks"
+            click.echo(f"{plan}\nNothing was changed. To do it, add --apply.")
+            return
         with locked(folder):
             before, after = migrate(url)
             with contextlib.closing(Database.open(url)) as database:
@@ -64,19 +74,12 @@ def back_up_register(*, file: Path, **options: Any) -> None:
     Example: gatelight-issuer register backup register-2026-11-21.db
     """
     from issuer.config import FolderSettings, load  # noqa: PLC0415
-    from issuer.errors import NotInitialised  # noqa: PLC0415
     from issuer.folder import Folder  # noqa: PLC0415
     from issuer.register.backup import back_up  # noqa: PLC0415
-    from issuer.register.database import Database  # noqa: PLC0415
 
     with refusals():
         settings = load(FolderSettings, options)
-        # Not Database.open: a register is backed up before it is migrated.
-        with contextlib.closing(
-            Database(settings.register_url or Folder(settings.folder).register)
-        ) as database:
-            if database.path is not None and not database.path.exists():
-                raise NotInitialised(f"there is no register at {database.name}: name its --folder")
+        with _of_any_schema(settings.register_url or Folder(settings.folder).register) as database:
             back_up(database, file)
     click.echo(f"copied the register to {file}; put it back with `gatelight-issuer register restore {file}`")
 
@@ -89,8 +92,9 @@ def back_up_register(*, file: Path, **options: Any) -> None:
 def restore_register(*, file: Path, yes: bool, apply: bool, **options: Any) -> None:
     """Put a backup in the place of the register. Stop the issuer before.
 
-    What happened since the backup is lost, revocations of keys and clients among it; the register that was
-    there is kept beside it. The issuer writes Redis anew when it is started again.
+    What happened since the backup is lost. Numbers that were given since, and revocations of keys and
+    clients, are taken from the register that was there, if it can be read; it is kept beside the restored
+    one. The issuer writes Redis anew when it is started again.
 
     Example: gatelight-issuer register restore register-2026-11-21.db --apply
     """
@@ -114,8 +118,45 @@ def restore_register(*, file: Path, yes: bool, apply: bool, **options: Any) -> N
             done = restore(file, settings.register_url or folder.register, now=int(time.time()))
     if done.replaced is not None:
         click.echo(f"the register that was there is now {done.replaced}")
+    if done.skipped_numbers:
+        click.echo(
+            "which numbers were given since the backup cannot be known from the register that was there: "
+            f"{done.skipped_numbers:,} are skipped, so that no card becomes another person's"
+        )
     click.echo(
         f"restored, schema {done.revision}. Next: gatelight-issuer register migrate --apply, if that is an "
-        "older one; then gatelight-issuer serve\n"
-        "Signing keys and clients that were revoked since the backup are in force again: revoke them anew."
+        "older one; then gatelight-issuer serve"
     )
+    if done.keeps_endings:
+        click.echo("Signing keys (shown as RETIRED) and clients that were revoked since the backup stay so.")
+    else:
+        click.echo(
+            "Signing keys and clients that were revoked since the backup are in force again: "
+            "revoke them anew."
+        )
+
+
+@contextlib.contextmanager
+def _of_any_schema(url: str | Path) -> "Iterator[Database]":
+    """Give a register, which may have to be migrated yet; raises NotInitialised."""
+    from issuer.errors import NotInitialised  # noqa: PLC0415
+    from issuer.register.database import Database  # noqa: PLC0415
+
+    with contextlib.closing(Database(url)) as database:
+        if database.path is not None and not database.path.exists():
+            raise NotInitialised(f"there is no register at {database.name}: name its --folder")
+        yield database
+
+
+def _schema(url: str | Path) -> str:
+    from issuer.register.migrate import known_revision  # noqa: PLC0415
+
+    with _of_any_schema(url) as database, database.read() as connection:
+        return known_revision(connection, name=database.name)
+
+
+def _is_complete(folder: "Folder", url: str | Path) -> bool:
+    from issuer.initialise import is_complete  # noqa: PLC0415
+
+    with _of_any_schema(url) as database:
+        return is_complete(folder, database)

@@ -78,7 +78,10 @@ class CsvRejects(ResultFile):
 
     def _values(self, row: Row) -> Sequence[object]:
         if isinstance(row, str):
-            row = next(csv.reader([row]), [])
+            try:
+                row = next(csv.reader([row]), [])
+            except csv.Error:  # such as a carriage return within a field
+                return [row]
         if not isinstance(row, list) or len(row) != len(self._header):
             return list(row)
         return [row[place] for place in self._kept]
@@ -87,6 +90,12 @@ class CsvRejects(ResultFile):
 class JsonRejects(ResultFile):
     """Rejects of a JSON Lines file: its objects, with the line and the reason."""
 
+    def __init__(self, path: Path, *, size: int, encoding: str = "utf-8") -> None:
+        """`encoding` is that of the file that is imported."""
+        super().__init__(path, size=size)
+        # So that the same command reads the rejects, too; nothing would tell it that they are in UTF-8.
+        self._is_ascii = encoding != "utf-8"
+
     def write(self, rejected: Iterable[UnreadRow]) -> None:
         """Add rows, and hand them to the system; raises OSError."""
         file = self._open()
@@ -94,8 +103,16 @@ class JsonRejects(ResultFile):
             told: dict[str, Any] = {REJECTED_LINE: one.line, REJECTED_BECAUSE: one.reason}
             row = one.row if isinstance(one.row, dict) else {"text": one.row}
             kept = {name: value for name, value in row.items() if name not in _OWN}
-            file.write(json.dumps(told | kept) + "\n")
+            file.write(f"{self._as_json(told | kept)}\n")
         self._flush()
+
+    def _as_json(self, fields: dict[str, Any]) -> str:
+        text = json.dumps(fields, ensure_ascii=self._is_ascii)
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # half a surrogate pair, which JSON can only write as \u...
+            return json.dumps(fields)
+        return text
 
 
 class IssuedFile(ResultFile):

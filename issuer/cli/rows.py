@@ -155,5 +155,6 @@ def _moment(column: str, text: str) -> int:
 def _one_of(column: str, text: str, known: dict[str, Any]) -> Any:
     found = known.get(text) or known.get(text.strip().upper())
     if found is None:
-        raise BadRow(f"{column}: expected {', '.join(known)}")
+        *others, last = known
+        raise BadRow(f"{column}: expected {', '.join(others)} or {last}")
     return found

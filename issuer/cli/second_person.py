@@ -73,7 +73,8 @@ def wait_for_approval(session: Session, approval_id: int, *, wait_s: float, then
     if session.is_json:
         session.show({"applied": False, "approval_id": approval_id, "waits_for": "approval"})
     else:
-        click.echo(f"{_whom_to_ask(approval_id)}{then and f'. {then}'}")
+        told = f"request {approval_id} still waits" if wait_s else _whom_to_ask(approval_id)
+        click.echo(f"{told}{then and f'. {then}'}")
     raise WaitsForApproval
 
 
@@ -96,5 +97,5 @@ def show_outcome(session: Session, approval: pb.Approval) -> None:
 def _whom_to_ask(approval_id: int) -> str:
     return (
         "waits for a second person: ask an approver to run "
-        f"`gatelight-issuer approval approve {approval_id} --apply`"
+        f"`gatelight-issuer approval approve {approval_id} --apply --key-file THEIR.key`"
     )

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -36,8 +37,38 @@ _ADVICE = {
     ),
     "RESOURCE_EXHAUSTED": "Wait as long as it says, and try again.",
 }
-_MISSING = re.compile(r"there is no (holder|credential|client)\b")
+_MISSING = re.compile(r"\bno (holder|credential|key|client|request|consent)\b")
 _LISTED = frozenset({"holder", "credential", "key", "client", "approval"})
+_NOUNS = {"request": "approval", "consent": "approval"}  # where commands have another word
+_WRONG_TIME = re.compile(r"expected (Unix seconds|a time)\b")
+_TIMES = "Times are taken as 2026-11-21T08:30 (local) or Unix seconds, and in options as +14d from now, too."
+_OWN_REQUEST = "it is your own request"
+
+# What gRPC says of a connection that was not made, and what is to be done then.
+_NOT_CONNECTED = (
+    (
+        "CERTIFICATE_VERIFY_FAILED",
+        "its certificate is not trusted: give the CA that signed it with --tls-ca",
+    ),
+    (
+        "Hostname Verification",
+        "its certificate names another server: reach it with --server by a name that is in the certificate",
+    ),
+    (
+        "WRONG_VERSION_NUMBER",
+        "it does not speak TLS: leave out --tls-ca and the other files of TLS; to another machine say "
+        "--insecure",
+    ),
+    (
+        "handshake failed",
+        "TLS with it failed: look at the CA that you give with --tls-ca, and whether it speaks TLS at all",
+    ),
+    (
+        "Socket closed",
+        "it closed the connection at once. If it speaks TLS, give its CA with --tls-ca, and your own "
+        "certificate with --tls-certificate if it wants one; else try again",
+    ),
+)
 
 
 class Session:
@@ -102,11 +133,14 @@ class Session:
         rows = ([[fields[column] for column in columns] for fields in page] for page in pages)
         print_table(columns, rows, nothing="There is none.")
 
-    def is_agreed(self, plan: str, *, apply: bool) -> bool:
-        """Print what a changing command would do, or does; tell whether it is to be done."""
+    def is_agreed(self, plan: str, *, apply: bool, details: Mapping[str, object] | None = None) -> bool:
+        """Print what a changing command would do, or does; tell whether it is to be done.
+
+        `details` are for programs, where nothing is to be done yet.
+        """
         if self.is_json:
             if not apply:
-                print_json({"applied": False, "plan": plan})
+                print_json({"applied": False, "plan": plan, **(details or {})})
         elif apply:
             click.echo(plan)
         else:
@@ -147,6 +181,9 @@ def asks_issuer(command: Callable[..., None]) -> Callable[..., None]:
     )
     @functools.wraps(command)
     def run(is_json: bool, **options: Any) -> None:
+        # Before gRPC is imported: its log lines would go between ours, which say what to do.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
         # Commands that only print their help start faster without these.
         from issuer.client import IssuerClient  # noqa: PLC0415
         from issuer.config import ClientSettings, load  # noqa: PLC0415
@@ -205,6 +242,9 @@ def explain(error: "grpc.RpcError", server: str, *, then: str = "") -> click.Cli
             f"the issuer says no: {_PLACE_IN_LIST.sub('', details)}. {_advice(code, details)}{then}"
         )
     if details.startswith("failed to connect"):
+        for said, advice in _NOT_CONNECTED:
+            if said in details:
+                return NoAnswer(f"no answer from the issuer at {server}: {advice}.{then}")
         return NoAnswer(
             f"no answer from the issuer at {server}. Is it running? Start it with "
             "`gatelight-issuer serve`, or name another with --folder or --server." + then
@@ -214,14 +254,22 @@ def explain(error: "grpc.RpcError", server: str, *, then: str = "") -> click.Cli
             f"the issuer at {server} did not answer in time. Look whether the change was made before you "
             "try again, with a longer --timeout-s." + then
         )
-    return NoAnswer(f"the issuer at {server} could not do it ({code}): {details}. Try again.{then}")
+    again = "" if details.endswith("try again") else " Try again."
+    return NoAnswer(f"the issuer at {server} could not do it ({code}): {details}.{again}{then}")
 
 
 def _advice(code: str, details: str) -> str:
+    if code == "PERMISSION_DENIED" and _OWN_REQUEST in details:
+        return (
+            "Ask another approver, or take it back with `gatelight-issuer approval reject`: that you may do "
+            "yourself."
+        )
+    if code == "INVALID_ARGUMENT" and _WRONG_TIME.search(details):
+        return f"{_TIMES} {_ADVICE[code]}"
     context = click.get_current_context(silent=True)
     noun = context.parent.info_name if context is not None and context.parent is not None else None
-    if (missing := _MISSING.match(details)) is not None:
-        noun = missing[1]
+    if code == "NOT_FOUND" and (missing := _MISSING.search(details)) is not None:
+        noun = _NOUNS.get(missing[1], missing[1])
     if noun not in _LISTED:
         noun = "holder"
     look = "show" if noun in {"holder", "credential"} else "list"

@@ -38,7 +38,10 @@ def status() -> None:
 @click.option("--authority", required=True, help="The authority that decided.")
 @click.option("--evidence", default="", help="Where the decision is filed: no names, no document numbers.")
 @click.option(
-    "--valid-until", type=Moment(), default=0, help="When YELLOW or RED ends by itself, such as +14d."
+    "--valid-until",
+    type=Moment(is_ahead=True),
+    default=0,
+    help="When YELLOW or RED ends by itself, such as +14d.",
 )
 @click.option("--negative-test", type=Moment(), default=0, help="When a negative test was taken.")
 @waits

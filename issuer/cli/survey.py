@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from issuer.batch_sha256 import sha256_of_batch
 from issuer.cli.import_errors import BadRow
 from issuer.cli.import_file import Batch, ImportFile, UnreadRow
 from issuer.cli.rows import STATUSES, RowKind, add_row
@@ -24,6 +25,7 @@ class Survey:
     unread: int  # that cannot
     first_unread: Sequence[UnreadRow]
     colours: Mapping[Colour, int]  # rows by colour, in imports of statuses
+    batch_sha256: Sequence[bytes]  # of each batch as it will be sent, in imports of statuses
 
 
 def survey(file: ImportFile, kind: RowKind, *, on_progress: Callable[[int], None]) -> Survey:
@@ -31,6 +33,7 @@ def survey(file: ImportFile, kind: RowKind, *, on_progress: Callable[[int], None
     start = file.place
     rows = unread = 0
     first: list[UnreadRow] = []
+    batches: list[bytes] = []
     colours = dict.fromkeys((Colour.GREEN, Colour.YELLOW, Colour.RED), 0)
     while (batch := file.read_batch()) is not None:
         request, bad = _try(file, kind, batch)
@@ -40,9 +43,11 @@ def survey(file: ImportFile, kind: RowKind, *, on_progress: Callable[[int], None
         if kind is STATUSES:
             for row in request.rows:
                 colours[row.colour] += 1
+            if request.rows:
+                batches.append(sha256_of_batch(request))
         on_progress(batch.end.offset)
     file.go_to(start)
-    return Survey(rows, unread, first, colours)
+    return Survey(rows, unread, first, colours, batches)
 
 
 def count_lines(path: Path) -> int:

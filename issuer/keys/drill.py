@@ -52,6 +52,7 @@ class BundleReissue:
         """Sign up to that many; return a line that says how it went."""
         began_s = self._monotonic()
         bundles = codes = after_index = 0
+        signed_by: set[str] = set()
         has_more = True
         while has_more and bundles < bundle_count and self._monotonic() < began_s + _MAX_S:
             page = self._credentials.page(
@@ -64,16 +65,17 @@ class BundleReissue:
             for entry in page.entries:
                 after_index = entry.credential_index
                 try:
-                    codes += self._sign(entry)
+                    codes += self._sign(entry, signed_by)
                 except FailedPrecondition as refusal:
                     return f"bundles cannot be signed: {refusal}"
                 bundles += 1
         taken_s = self._monotonic() - began_s
         rate = f", {codes / taken_s:,.0f} codes a second" if codes else ""
         fewer = f" of {bundle_count:,} asked for" if bundles < bundle_count else ""
-        return f"{bundles:,} bundles{fewer} with {codes:,} codes signed and thrown away{rate}"
+        by = f", by key {' and '.join(sorted(signed_by))}" if signed_by else ""
+        return f"{bundles:,} bundles{fewer} with {codes:,} codes signed and thrown away{rate}{by}"
 
-    def _sign(self, entry: CredentialEntry) -> int:
+    def _sign(self, entry: CredentialEntry, signed_by: set[str]) -> int:
         now = int(self._clock())
         signing = self._ring.current(now=now)
         credential = Credential(entry.kind, entry.credential_index, entry.generation, "", entry.valid_until)
@@ -81,4 +83,5 @@ class BundleReissue:
         if windows:
             self._ring.reserve(signing, windows[-1][1])
             sign_bundle(credential, windows, signing=signing, rng=self._rng)
+            signed_by.add(signing.key_id.hex())
         return len(windows)

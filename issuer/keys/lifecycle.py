@@ -1,12 +1,16 @@
 """The life of signing keys, as one pure function of what is known and the time.
 
     PREPARED   made and, once a key set with it is signed, published; signs nothing yet
-    ACTIVE     trusted; the one activated last signs, codes of the others are still in force
+    ACTIVE     trusted; the newest signs, codes of the others are still in force
     RETIRED    its last code is out of force
     REVOKED    taken out of force at once, from any state
 
 PREPARED and ACTIVE keys belong into the key set. A rotation refuses no valid code, because a key signs
 only when it was in the key set for `lead_s`, and stays there until its last code has ended.
+
+A key that was superseded never signs again. When the newest is revoked or its file is gone, no key signs
+until a newer one does: the PREPARED one, or one that is made at once. Whoever got at the key that signs may
+have got at the one before it as well, and that one's codes would be refused with it.
 
 A key that is in no published key set is never activated, not even when no other key is left: every code
 of it would be refused at the gates, and a printed card cannot be called back. Until the root has signed
@@ -15,7 +19,7 @@ milliseconds, since making, publishing and activating follow each other.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 
 from verifier.authenticate import CLOCK_SKEW_S
@@ -54,6 +58,7 @@ class Key:
     activated_at: int = 0
     ended_at: int = 0  # retired or revoked
     last_expires_at: int = 0  # the end of the last window that it may have signed
+    is_lost: bool = False  # its private key is gone: it signs no more, and its codes stay in force
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,16 +142,22 @@ def step(keys: Sequence[Key], key_set: KeySet, thresholds: Thresholds, now: int)
     What takes a key out of force comes first; a key that cannot be made must not hold that up.
     """
     retired = [key.key_id for key in keys if is_retirable(key, keys, thresholds, now)]
-    trusted = [key for key in keys if is_trusted(key) and key.key_id not in retired]
-    signing = signing_key(trusted)
+    keys = [replace(key, state=KeyState.RETIRED) if key.key_id in retired else key for key in keys]
+    trusted = [key for key in keys if is_trusted(key)]
+    signing = signing_key(keys)
     actions: list[Action] = [Retire(key_id) for key_id in retired]
 
-    # 1. Publish what is in force, and nothing else. A key set without keys cannot be: wait for one.
-    if (reasons := stale_reasons(trusted, key_set, thresholds, now)) and trusted:
-        actions.append(PublishKeySet([key.key_id for key in trusted], reasons))
+    # 1. Publish what is in force, and nothing else. Without any key in force: make one first, and publish
+    #    whether that was possible or not.
+    reasons = stale_reasons(keys, key_set, thresholds, now)
+    publish = [PublishKeySet([key.key_id for key in trusted], reasons)] if reasons else []
+    if not trusted:
+        return [*actions, Prepare(), *publish]
+    actions += publish
 
     # 2. Change over when the signing key has had its life, or at once when there is none.
-    ready = [key for key in trusted if key.state is KeyState.PREPARED and key.key_id in key_set.keys]
+    prepared = [key for key in trusted if key.state is KeyState.PREPARED and not key.is_lost]
+    ready = [key for key in prepared if key.key_id in key_set.keys]
     if signing is not None:
         if now < signing.activated_at + thresholds.life_s:
             ready = []
@@ -155,17 +166,20 @@ def step(keys: Sequence[Key], key_set: KeySet, thresholds: Thresholds, now: int)
         actions.append(Activate(min(ready, key=_by_age).key_id))
 
     # 3. Make the successor ahead. Where the key set is full the signing key is kept longer instead.
-    is_prepared = any(key.state is KeyState.PREPARED for key in trusted)
     is_due = signing is None or now >= signing.activated_at + thresholds.prepare_after_s
-    if is_due and not is_prepared and len(trusted) < MAX_KEYS:
+    if is_due and not prepared and not is_full(trusted):
         actions.append(Prepare())
     return actions
 
 
 def signing_key(keys: Collection[Key]) -> Key | None:
-    """Return the key that signs: of the ACTIVE ones, the one activated last."""
-    active = [key for key in keys if key.state is KeyState.ACTIVE]
-    return max(active, key=lambda key: key.activated_at, default=None)
+    """Return the key that signs: of all keys there ever were, the one activated last, if it is ACTIVE.
+
+    None when that one is revoked or lost: those before it have been superseded, and never sign again.
+    """
+    activated = [key for key in keys if key.activated_at]
+    newest = max(activated, key=lambda key: key.activated_at, default=None)
+    return newest if newest and newest.state is KeyState.ACTIVE and not newest.is_lost else None
 
 
 def is_trusted(key: Key) -> bool:
@@ -188,16 +202,36 @@ def is_overdue(keys: Collection[Key], thresholds: Thresholds, now: int) -> bool:
     return signing is None or now >= signing.activated_at + thresholds.life_s + thresholds.lead_s
 
 
+def is_full(keys: Collection[Key]) -> bool:
+    """Tell whether the key set has no place for another key."""
+    return sum(map(is_trusted, keys)) >= MAX_KEYS
+
+
+def why_full(keys: Collection[Key]) -> str:
+    """Return in words why there is no place for another key; empty when there is one."""
+    if not is_full(keys):
+        return ""
+    signing = signing_key(keys)
+    former = sum(key.state is KeyState.ACTIVE and key != signing for key in keys)
+    return f"the key set is full ({MAX_KEYS} keys), because cards of {former} keys are in force"
+
+
 def stale_reasons(
-    trusted: Collection[Key], key_set: KeySet, thresholds: Thresholds, now: int
+    keys: Collection[Key], key_set: KeySet, thresholds: Thresholds, now: int
 ) -> Sequence[Reason]:
-    """Return why another key set should be signed, `trusted` being the keys that belong into it."""
-    wanted = {key.key_id for key in trusted}
+    """Return why another key set should be signed, `keys` being all on the register.
+
+    While none is in force there is a key set all the same, with a key that nobody has (Rotation): it lacks
+    nothing, and has a key too many only when that is one that ended.
+    """
+    wanted = {key.key_id for key in keys if is_trusted(key)}
+    ended = {key.key_id for key in keys if not is_trusted(key)}
+    unwanted = key_set.keys.keys() - wanted if wanted else key_set.keys.keys() & ended
     return [
         reason
         for reason, holds in (
             (Reason.LACKS_A_KEY, not wanted <= key_set.keys.keys()),
-            (Reason.HAS_A_KEY_TOO_MANY, not key_set.keys.keys() <= wanted),
+            (Reason.HAS_A_KEY_TOO_MANY, bool(unwanted)),
             (Reason.ENDS_SOON, now >= thresholds.resign_at(key_set)),
             (Reason.BEGINS_LATER, now < key_set.issued_at - thresholds.skew_s),
         )

@@ -28,6 +28,7 @@ from verifier.wire.key_set import KeySet, decode_payload
 MAX_EXPORT_BYTES = 16_384
 
 _VERSION = 1
+_MARK = b'"gatelight_key_set_to_sign"'
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -71,6 +72,11 @@ def read_export(text: bytes) -> KeySet:
             )
         case _:
             raise SetupError("not an exported key set of this version: export it again")
+
+
+def is_export(content: bytes) -> bool:
+    """Tell whether a file is an exported key set, whole or not, and not a signed one."""
+    return content.lstrip().startswith(b"{") and _MARK in content
 
 
 def describe(key_set: KeySet) -> Sequence[str]:

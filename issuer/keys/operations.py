@@ -14,18 +14,15 @@ from sqlalchemy import Connection
 from issuer.access.approvals import ApprovalKind, ApprovedRequest, CarriedOut, Executor
 from issuer.errors import FailedPrecondition, InvalidArgument, KeyFileError, NotFound
 from issuer.keys.drill import Reissue
-from issuer.keys.lifecycle import Key, KeyState, is_retirable, is_trusted, signing_key
+from issuer.keys.lifecycle import Key, KeyState, is_retirable, is_trusted, signing_key, why_full
 from issuer.keys.next_steps import ROOT_ELSEWHERE
-from issuer.keys.rotation import Rotation
+from issuer.keys.rotation import MIN_HELD_S, Rotation
 from issuer.register import keys as rows
 from issuer.register.database import Database
 from issuer.v1 import keys_pb2 as pb
 from verifier.authenticate import CLOCK_SKEW_S
 from verifier.wire.errors import KeySetError
-from verifier.wire.key_set import MAX_KEYS, KeySet
-
-# Verifiers look each second: a key younger than that is not everywhere, and its codes would be refused.
-_MIN_PUBLISHED_S = 5
+from verifier.wire.key_set import KeySet
 
 
 class KeyOperations:
@@ -59,11 +56,8 @@ class KeyOperations:
 
     def require_room(self, connection: Connection) -> None:
         """Raise FailedPrecondition when the key set has no place for another key."""
-        trusted = [key for key in rows.read_keys(connection) if is_trusted(key)]
-        if len(trusted) >= MAX_KEYS:
-            raise FailedPrecondition(
-                f"{len(trusted)} keys are in force, and a key set holds no more: wait until one is retired"
-            )
+        if full := why_full(rows.read_keys(connection)):
+            raise FailedPrecondition(f"{full}: wait until one is retired, or revoke one")
 
     def require_activatable(self, connection: Connection, key_id: bytes, *, now: int) -> None:
         """Raise NotFound, or FailedPrecondition unless a key is PREPARED and every verifier has it."""
@@ -74,15 +68,24 @@ class KeyOperations:
             raise FailedPrecondition(
                 f"key {key_id.hex()} is in no published key set: no gate would take its codes"
             )
-        if now < key.published_at + _MIN_PUBLISHED_S:
+        if now < key.published_at + MIN_HELD_S:
             raise FailedPrecondition(
-                f"key {key_id.hex()} was published a moment ago: wait {_MIN_PUBLISHED_S} s, until every "
+                f"key {key_id.hex()} was published a moment ago: wait {MIN_HELD_S} s, until every "
                 "verifier has it"
+            )
+        if not self._rotation.is_held(key_id):
+            raise FailedPrecondition(
+                f"key {key_id.hex()} has not been seen in Redis for {MIN_HELD_S} s, so verifiers may not "
+                "have it: wait, and see that Redis answers"
             )
 
     def require_retirable(self, connection: Connection, key_id: bytes, *, now: int) -> None:
         """Raise NotFound, or FailedPrecondition unless a key signs no more and all its codes have ended."""
         key, keys = _key(connection, key_id), rows.read_keys(connection)
+        if not self._rotation.is_clock_steady:
+            raise FailedPrecondition(
+                "the clock is not steady, so nobody knows which codes are in force: wait"
+            )
         if key.state is not KeyState.ACTIVE:
             raise FailedPrecondition(
                 f"key {key_id.hex()} is {key.state.name}, expected ACTIVE"
@@ -102,11 +105,28 @@ class KeyOperations:
             raise FailedPrecondition(f"key {key_id.hex()} is revoked already")
 
     def require_drillable(self, connection: Connection) -> Key:
-        """Return the key that signs; raises FailedPrecondition when there is none, or no room for another."""
-        signing = signing_key(rows.read_keys(connection))
+        """Return the key that signs; raises FailedPrecondition when there is none.
+
+        Also where the root is elsewhere and no other key is published: no code could be signed until people
+        have been to the root and back, which is more than a drill.
+        """
+        signing = signing_key(self._rotation.keys(connection))
         if signing is None:
             raise FailedPrecondition("no key signs, so there is none to play a compromise with")
+        if not self._rotation.is_root_here and self._successor(connection) is None:
+            raise FailedPrecondition(
+                "the root key is elsewhere and no other key is published, so no code could be signed after "
+                f"the drill: prepare a key first; {ROOT_ELSEWHERE}"
+            )
         return signing
+
+    def _successor(self, connection: Connection) -> Key | None:
+        """Return a PREPARED key that is published and here; None without one."""
+        published = self._rotation.key_set(connection).keys
+        for key in self._rotation.keys(connection):
+            if key.state is KeyState.PREPARED and key.key_id in published and not key.is_lost:
+                return key
+        return None
 
     def require_importable(self, connection: Connection, signed: bytes, *, now: int) -> KeySet:
         """Return the key set that is to be published.
@@ -170,14 +190,15 @@ class KeyOperations:
         return CarriedOut([f"key {key_id.hex()} is REVOKED"], self._follow)
 
     def drill(self, connection: Connection, request: ApprovedRequest) -> CarriedOut:
-        """Revoke the key that signs, as if it were stolen, and make another one."""
+        """Revoke the key that signs, as if it were stolen, and go on with the next, made if there is none."""
         began_s = self._monotonic()
         bundle_count = pb.DrillKeysRequest.FromString(request.payload).bundle_count
         stolen = self.require_drillable(connection).key_id
         rows.revoke_key(connection, stolen, approval_id=request.approval_id, now=request.now)
+        successor = self._successor(connection)
         with _refusals():
-            made = self._rotation.make_key(connection, now=request.now)
-        first = f"key {stolen.hex()} is REVOKED, key {made.hex()} is PREPARED"
+            next_id = successor.key_id if successor else self._rotation.make_key(connection, now=request.now)
+        first = f"key {stolen.hex()} is REVOKED, key {next_id.hex()} is PREPARED"
 
         def follow() -> Sequence[str]:
             lines = [self._timed(began_s, "both are in the register")]
@@ -198,12 +219,20 @@ class KeyOperations:
 
     def _follow(self) -> Sequence[str]:
         """Bring memory, key set and Redis to what was committed; return what came of it."""
-        self._rotation.turn()
+        problem = ""
+        try:
+            self._rotation.turn()
+        except KeyFileError as error:  # what else was due is done
+            problem = str(error)
         with self._database.read() as connection:
-            keys, key_set = rows.read_keys(connection), self._rotation.key_set(connection)
+            keys, key_set = self._rotation.keys(connection), self._rotation.key_set(connection)
         lines = [self._describe_publication(keys, key_set)]
         signing = signing_key(keys)
-        if signing is None or signing.key_id not in key_set.keys:
+        if problem:
+            lines.append(problem)
+        if signing is None and self._rotation.is_root_here:
+            lines.append("no key signs: bundles are refused until another key can be made")
+        elif signing is None or signing.key_id not in key_set.keys:
             lines.append("no key signs: bundles are refused until a key set with a new key is imported")
         else:
             lines.append(f"key {signing.key_id.hex()} signs")

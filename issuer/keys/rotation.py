@@ -3,11 +3,24 @@
 The register is what counts; files and memory follow it. Killed at any instant, nothing is lost and no
 valid code is refused, because of this order:
 
-    make      key file, then row: a file without a row is deleted at the next start; nothing was signed
+    make      key file, then row: a file without a row stays where it is; nothing was signed with it
     publish   row of the key set, then memory, then Redis: the publisher brings the newest row there again
               and again; a key that only the row knows signs nothing yet
     activate  key opened, then row, then memory: until memory follows, the former key signs, which is in force
     end       row and key set, then the file is deleted: what is left over is deleted at the next start
+
+No file is deleted because the register does not know it: a register that was restored from a backup may
+know less than the folder. And a key whose file is gone, as the backup of a key that ended since, is no
+reason not to serve: its codes stay in force until they end, and the next key signs.
+
+What is done because its time has come, making, activating and retiring, waits while the clock is not steady
+(issuer/clock_guard.py): a key that is retired too early takes codes with it that are in force, and its file
+is deleted. Revocations, emergencies and publishing go on whatever the clock says.
+
+While no key at all is in force, as when the only one is revoked and no file can be written for another, a
+key set is published with a public key whose private half nobody keeps. A key set without keys does not
+exist, and verifiers go on with the one they have until a newer one comes: the codes of the revoked key
+would stay valid until there is room on the disk.
 
 A key that is to follow another waits, besides, until Redis is known to hold a key set with it: while
 Redis is away no verifier can learn of it, and the former key goes on.
@@ -16,14 +29,19 @@ Without the root's private key on this machine no key set is published by itself
 exported, signed and imported by people, and metrics and log say so until it is.
 """
 
+import functools
+import math
 import threading
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import structlog
 from sqlalchemy import Connection
 
 from issuer import metrics
+from issuer.clock_guard import ClockGuard
 from issuer.errors import KeyFileError
 from issuer.folder import Folder
 from issuer.key_file import Purpose, new_secret, read_key_file, write_key_file
@@ -42,19 +60,26 @@ from issuer.keys.lifecycle import (
     signing_key,
     stale_reasons,
     step,
+    why_full,
 )
+from issuer.keys.next_steps import LONGER_LIFE
 from issuer.keys.ring import KeyRing, Signing
 from issuer.keys.root import sign_key_set
 from issuer.register import keys as rows
 from issuer.register.database import Database
+from issuer.register.last_recorded import last_recorded_at
+from issuer.signing import PAPER_WINDOW_S
 from verifier.loop import Loop
 from verifier.wire.ed25519 import VerifyingKey
-from verifier.wire.key_set import KeySet, read_key_set
+from verifier.wire.key_set import MAX_KEYS, KeySet, read_key_set
 
 _PAUSE_S = 1.0
 _RETRY_S = 2.0
 # How long Redis holds a key, at least, before it signs: verifiers look each second.
-_MIN_HELD_S = 5
+MIN_HELD_S = 5
+# Beside the former keys whose cards are in force: the one that signs, its successor, one retired late.
+_KEYS_BESIDE_FORMER = 3
+_DAY_S = 86_400
 # An emergency takes four: make, publish, activate, and see that nothing is left to do.
 _MAX_ROUNDS = 8
 
@@ -83,6 +108,7 @@ class Rotation:
         thresholds: Thresholds,
         publisher: KeySetPublisher,
         clock: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Sign key sets with `root`, None where it is kept elsewhere; `clock` gives Unix seconds.
 
@@ -97,11 +123,15 @@ class Rotation:
         self._root = root
         self._root_public_key = root_public_key
         self._clock = clock
+        self._guard = ClockGuard(
+            monotonic=monotonic, last_recorded_at=functools.partial(last_recorded_at, database)
+        )
+        self.is_clock_steady = True  # at the last turn
         self._stores: dict[bytes, KeyStore] = {}
+        self._unopenable: set[bytes] = set()  # files of PREPARED keys that are no use to this process
         self._read: tuple[bytes, KeySet] | None = None  # the key set read last, signed and read
         self._held_since: dict[bytes, int] = {}  # by key_id: when Redis was first seen to hold it
         self._alarmed: set[object] = set()
-        self._is_swept = False
         self._turning = threading.Lock()
         self._loop = Loop(self.turn, name="key rotation", pause_s=_PAUSE_S, retry_s=_RETRY_S)
 
@@ -115,6 +145,13 @@ class Rotation:
 
         Raises RegisterUnavailable or KeyFileError.
         """
+        if PAPER_WINDOW_S / self.thresholds.life_s + _KEYS_BESIDE_FORMER > MAX_KEYS:
+            days = math.ceil(PAPER_WINDOW_S / (MAX_KEYS - _KEYS_BESIDE_FORMER) / _DAY_S)
+            _log.warning(
+                "cards printed with keys of this life will fill the key set",
+                key_life_s=self.thresholds.life_s,
+                advice=f"choose at least {days} days (--key-life-s {days * _DAY_S}), or print no cards",
+            )
         self.turn()
         self._loop.start()
 
@@ -142,6 +179,15 @@ class Rotation:
         if read is None or read[0] != signed:
             self._read = read = signed, read_key_set(signed, self._root_public_key)
         return read[1]
+
+    def keys(self, connection: Connection) -> Sequence[Key]:
+        """Return all keys, the oldest first, and which of them are lost to this process."""
+        return [self._as_it_is_here(key) for key in rows.read_keys(connection)]
+
+    def is_held(self, key_id: bytes) -> bool:
+        """Tell whether Redis has held a key for so long that every verifier has it."""
+        held_since = self._held_since.get(key_id)
+        return held_since is not None and int(self._clock()) >= held_since + MIN_HELD_S
 
     def read_signed(self, signed: bytes) -> KeySet:
         """Return the key set that somebody brings; raises KeySetError unless it is the root's."""
@@ -180,10 +226,8 @@ class Rotation:
 
     def _do_what_is_due(self) -> KeyFileError | None:
         """Do it, round after round; return why something could not be done."""
+        self.is_clock_steady = self._guard.is_steady(self._clock())
         keys, key_set, now = self._look()
-        if not self._is_swept:
-            self._delete_files(keys, with_strangers=True)
-            self._is_swept = True
         # The key that signs may have been revoked: nothing more is signed with it from here on.
         trouble = self._turn_ring(keys, key_set)
         for _ in range(_MAX_ROUNDS):
@@ -191,7 +235,7 @@ class Rotation:
             due = [
                 action
                 for action in step(keys, key_set, self.thresholds, now)
-                if self._is_possible(action, now, has_signing_key=has_signing_key)
+                if self._is_possible(action, has_signing_key=has_signing_key)
             ]
             if not due:
                 break
@@ -208,7 +252,13 @@ class Rotation:
 
     def _look(self) -> tuple[Sequence[Key], KeySet, int]:
         with self._database.read() as connection:
-            return rows.read_keys(connection), self.key_set(connection), int(self._clock())
+            return self.keys(connection), self.key_set(connection), int(self._clock())
+
+    def _as_it_is_here(self, key: Key) -> Key:
+        if not is_trusted(key) or key.key_id in self._stores:
+            return key
+        is_there = key.key_id not in self._unopenable and self._folder.signing_key(key.key_id).exists()
+        return replace(key, is_lost=not is_there)
 
     def _turn_ring(self, keys: Sequence[Key], key_set: KeySet) -> KeyFileError | None:
         """Put into the ring what the register says; return why that was not possible.
@@ -227,13 +277,16 @@ class Rotation:
         self._ring.turn(turned, trusted=trusted, is_successor_coming=self.is_root_here)
         return trouble
 
-    def _is_possible(self, action: Action, now: int, *, has_signing_key: bool) -> bool:
+    def _is_possible(self, action: Action, *, has_signing_key: bool) -> bool:
         match action:
             case PublishKeySet():
                 return self._root is not None
+            case Retire():
+                return self.is_clock_steady
             case Activate(key_id) if has_signing_key:
-                held_since = self._held_since.get(key_id)
-                return held_since is not None and now >= held_since + _MIN_HELD_S
+                return self.is_clock_steady and self.is_held(key_id)
+            case Prepare() if has_signing_key:
+                return self.is_clock_steady
         return True
 
     def _do_all(self, actions: Sequence[Action], now: int) -> KeyFileError | None:
@@ -256,7 +309,8 @@ class Rotation:
             case PublishKeySet(_, reasons):
                 self._publish([str(reason) for reason in reasons], now)
             case Activate(key_id):
-                self.open_key(key_id)
+                if not self._can_open(key_id):
+                    return
                 with self._database.write() as connection:
                     is_done = rows.activate_key(connection, key_id, now=now)
                 if is_done:
@@ -265,6 +319,20 @@ class Rotation:
                 with self._database.write() as connection:
                     self.make_key(connection, now=now)
 
+    def _can_open(self, key_id: bytes) -> bool:
+        """Tell whether a PREPARED key can sign; where it cannot, another one is made."""
+        try:
+            self.open_key(key_id)
+        except KeyFileError as error:
+            self._unopenable.add(key_id)
+            _log.warning(
+                "a signing key cannot be opened: another one is made in its place",
+                problem=str(error),
+                advice=f"gatelight-issuer key revoke {key_id.hex()}",
+            )
+            return False
+        return True
+
     def _publish(self, reasons: Sequence[str], now: int) -> None:
         if self._root is None:
             return
@@ -272,7 +340,8 @@ class Rotation:
             # The keys as they are now: one may have been revoked since the step.
             key_set = self.next_key_set(connection, now=now)
             if not key_set.keys:
-                return
+                nobodys = SecretKeyStore(new_secret())
+                key_set = replace(key_set, keys={key_id_of(nobodys): VerifyingKey(nobodys.public_key)})
             signed = sign_key_set(key_set, self._root)
             self.read_signed(signed)  # what verifiers would refuse is not published
             rows.add_key_set(connection, key_set, signed, now=now)
@@ -284,25 +353,21 @@ class Rotation:
         if self.publisher.publish_key_set():
             self._held_since = {key_id: self._held_since.get(key_id, now) for key_id in key_set.keys}
 
-    def _delete_files(self, keys: Sequence[Key], *, with_strangers: bool = False) -> None:
-        """Delete the private keys that are out of force; `with_strangers` also those without a row.
-
-        The latter at the start alone: later, another thread may be about to enter the row.
-        """
-        states = {key.key_id.hex(): key.state for key in keys}
+    def _delete_files(self, keys: Sequence[Key]) -> None:
+        """Delete the private keys that are out of force."""
+        ended = {key.key_id for key in keys if not is_trusted(key)}
+        names = {key_id.hex() for key_id in ended}
         for path in self._folder.signing_keys.glob("*.key"):
-            state = states.get(path.stem)
-            if state in (KeyState.RETIRED, KeyState.REVOKED) or (state is None and with_strangers):
+            if path.stem in names:
                 path.unlink(missing_ok=True)
                 _log.info("private key deleted", key_id=path.stem)
-        ended = [key.key_id for key in keys if not is_trusted(key)]
         for key_id in ended:
             self._stores.pop(key_id, None)
 
     def _tell(self, keys: Sequence[Key], key_set: KeySet, now: int) -> None:
         life_s = key_set.expires_at - key_set.issued_at
         trusted = [key for key in keys if is_trusted(key)]
-        stale = stale_reasons(trusted, key_set, self.thresholds, now)
+        stale = stale_reasons(keys, key_set, self.thresholds, now)
         is_late = is_overdue(keys, self.thresholds, now)
         metrics.KEY_SET_EXPIRES_AT.set(key_set.expires_at)
         metrics.KEY_SET_LIFE_LEFT.set(max(0.0, (key_set.expires_at - now) / life_s))
@@ -324,13 +389,22 @@ class Rotation:
                 reasons=[str(reason) for reason in stale],
                 advice=advice,
             )
-        if is_late:
-            signing = signing_key(keys)
+        if lost := [key.key_id.hex() for key in trusted if key.is_lost]:
             self._alarm(
-                ("late", signing and signing.key_id),
+                ("lost", *lost),
+                "files of signing keys are gone or cannot be opened: these sign no more; revoke those that "
+                "were revoked before, and those that never signed",
+                key_ids=lost,
+                advice="; ".join(f"gatelight-issuer key revoke {key_id}" for key_id in lost),
+            )
+        if is_late:
+            signing, full = signing_key(keys), why_full(keys)
+            self._alarm(
+                ("late", signing and signing.key_id, full),
                 "the signing key should have been replaced by now",
                 keys_in_force=len(trusted),
-                advice=advice,
+                cause=full or None,
+                advice=LONGER_LIFE if full else advice,
             )
 
     def _alarm(self, what: object, message: str, **details: object) -> None:

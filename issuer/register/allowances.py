@@ -1,9 +1,9 @@
 """How much a client may change by itself, and how much with the consent of a second person.
 
 By itself: no red, and a limited number of holders an hour, over all its calls and files, so that
-splitting a change does not help. With consent to an import: as many changes of each colour as the second
-person was shown. An allowance is drawn on in the transaction of the changes, so that two calls at the
-same time cannot both use the last of it.
+splitting a change does not help. With consent to an import: the very batches that were asked for, and as
+many changes of each colour as the second person was shown. An allowance is drawn on in the transaction of
+the changes, so that two calls at the same time cannot both use the last of it.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,8 +18,8 @@ from issuer.register.schema import approvals, status_changes, status_imports
 from verifier.wire.status_record import Colour
 
 HOUR_S = 3_600
-# An import that was agreed to may take days, with its rejects put right. A consent that nobody used must
-# not lie about for ever: it would cover any other reds as well.
+# An import that was agreed to may take days. A consent that nobody used must not lie about for ever: what was
+# right then need not be right any more.
 CONSENT_LIFE_S = 7 * 86_400
 
 _ASK = "ask for it with gatelight-issuer status import, and import when it is approved"
@@ -84,10 +84,15 @@ class WithoutConsent:
 
 
 class ImportConsent:
-    """What a second person consented to for one import, less what was imported already."""
+    """What a second person consented to for one import, less what was imported already; for one batch."""
 
-    def __init__(self, connection: Connection, *, approval_id: int, client_id: int, now: int) -> None:
-        """Raises NotFound, PermissionDenied, or FailedPrecondition where it is not approved, or too old."""
+    def __init__(
+        self, connection: Connection, *, approval_id: int, client_id: int, now: int, is_for_batch: bool
+    ) -> None:
+        """`is_for_batch` tells whether the batch is one that was asked for; of another it covers nothing.
+
+        Raises NotFound, PermissionDenied, or FailedPrecondition where it is not approved, or too old.
+        """
         self.approval_id: int | None = approval_id
         query = (
             select(approvals.c.requested_by, approvals.c.state, approvals.c.settled_at, *_LEFT.values())
@@ -110,10 +115,16 @@ class ImportConsent:
             raise FailedPrecondition(
                 f"the consent {approval_id} is older than {CONSENT_LIFE_S // 86_400} days: {_ASK}"
             )
+        self._is_for_batch = is_for_batch
         self._left: dict[int, int] = dict(zip(_LEFT, left, strict=True))
 
     def take(self, holder_id: int, colour: int) -> str | None:  # noqa: ARG002 - changes are counted, not holders
         """Take one change of its colour."""
+        if not self._is_for_batch:
+            return (
+                f"the consent {self.approval_id} is for other rows: the file was changed since it was asked "
+                "for; ask anew with gatelight-issuer status import --restart"
+            )
         if self._left[colour] == 0:
             return f"colour: the consent {self.approval_id} covers no further change to {Colour(colour).name}"
         self._left[colour] -= 1
@@ -169,6 +180,14 @@ def find_import_request(
     )
     row = connection.execute(query.order_by(approvals.c.id.desc()).limit(1)).first()
     return None if row is None else ImportRequest(row.id, row.state == ApprovalState.APPROVED)
+
+
+def read_import_payload(connection: Connection, approval_id: int) -> bytes:
+    """Return what was asked for with a request for consent to an import; empty: there is none."""
+    query = select(approvals.c.payload).where(
+        approvals.c.id == approval_id, approvals.c.kind == ApprovalKind.STATUS_IMPORT
+    )
+    return connection.scalar(query) or b""
 
 
 def open_consent(

@@ -8,7 +8,7 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from issuer.errors import NotInitialised, RegisterUnavailable, SettingsError, Se
 from issuer.register import address, sqlite
 from issuer.register.database import Database
 from issuer.register.migrate import known_revision, transaction
+from issuer.register.taken_over import Replaced, read_replaced, take_over
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class Restored:
 
     revision: str  # of the schema; `register migrate` brings an older one up to date
     replaced: Path | None  # where the register lies now that was there before
+    skipped_numbers: int = 0  # of holders, credentials and so on: nobody knows which were given since
+    keeps_endings: bool = False  # keys and clients that were ended since the backup are not in force again
 
 
 def back_up(database: Database, file: Path) -> None:
@@ -49,7 +52,9 @@ def back_up(database: Database, file: Path) -> None:
         try:
             file.hardlink_to(copy)  # unlike a move, this refuses to replace
         except FileExistsError:
-            raise SetupError(f"{file} exists already: nothing was touched") from None
+            raise SetupError(
+                f"{file} exists already, and nothing was touched: name another file, or move that one away"
+            ) from None
 
 
 def restore(file: Path, url_or_path: str | Path, *, now: int) -> Restored:
@@ -62,6 +67,9 @@ def restore(file: Path, url_or_path: str | Path, *, now: int) -> Restored:
     its own, and those records would stay until each holder's next change. So the register is made to
     forget what it published. The issuer then writes all of Redis anew at its next start, under a new
     epoch, and verifiers load that.
+
+    From the register that is replaced comes what must not be undone (taken_over.py); where that cannot be
+    read, or is another issuer's, a stretch of numbers is skipped instead.
 
     Raises NotInitialised when there is no such backup, SchemaMismatch when it is no register or newer than
     this program, RegisterUnavailable when it is damaged, SettingsError for PostgreSQL, or SetupError when
@@ -82,11 +90,11 @@ def restore(file: Path, url_or_path: str | Path, *, now: int) -> Restored:
                 _copy(source, copy)
         except sqlite3.Error as error:
             raise RegisterUnavailable(f"{file} cannot be read: {error}") from None
-        revision = _prepare(copy, name=str(file))
+        restored = _prepare(copy, read_replaced(register), name=str(file))
         _sync(copy)
         replaced = _set_aside(register, now)
         copy.rename(register)
-    return Restored(revision, replaced)
+    return replace(restored, replaced=replaced)
 
 
 def _copy(source: sqlite3.Connection, path: Path) -> None:
@@ -103,14 +111,15 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _prepare(copy: Path, *, name: str) -> str:
-    """Look whether a copy is whole, make it forget what it published, and return its revision."""
+def _prepare(copy: Path, later: Replaced | None, *, name: str) -> Restored:
+    """Look whether a copy is whole, make it forget what it published, and have it take over what is later."""
     with transaction(URL.create(address.SQLITE, database=str(copy))) as connection:
         revision = known_revision(connection, name=name)
         if (found := connection.scalar(text("PRAGMA integrity_check(1)"))) != "ok":
             raise RegisterUnavailable(f"{name} is damaged: {found}")
         connection.execute(text("DELETE FROM publication"))
-    return revision
+        skipped, keeps_endings = take_over(connection, later, revision=revision)
+    return Restored(revision, None, skipped, keeps_endings)
 
 
 def _set_aside(register: Path, now: int) -> Path | None:

@@ -164,7 +164,10 @@ class Credentials:
         return dependants
 
     def carried_by_app(self, indices: Collection[int], client_id: int) -> Collection[int]:
-        """Return those whose holder's guardian has an active credential that this app may fetch."""
+        """Return the PHONE credentials among them whose holder's guardian carries them in this app.
+
+        That is, has an active credential that the app may fetch. A card is printed for its holder, by staff.
+        """
         theirs, guardians = credentials.alias("theirs"), credentials.alias("guardians")
         query = (
             select(theirs.c.credential_index)
@@ -172,6 +175,7 @@ class Credentials:
             .join(guardians, guardians.c.holder_id == holders.c.guardian_id)
             .where(
                 theirs.c.credential_index.in_(indices),
+                theirs.c.kind == int(CredentialKind.PHONE),
                 guardians.c.app_client_id == client_id,
                 guardians.c.state == int(_ACTIVE),
             )
@@ -218,6 +222,9 @@ class Credentials:
             .order_by(credentials.c.valid_until)
             .limit(limit)
         )
+        next_expiry = self.next_expiry()
+        if next_expiry is None or next_expiry > now:
+            return 0, 0  # without taking a turn as a writer
         with self._database.write() as connection:
             indices = connection.scalars(due).all()
             if not indices:

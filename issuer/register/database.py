@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from issuer.errors import NotInitialised, RegisterUnavailable
 from issuer.register import address, sqlite
@@ -41,7 +42,7 @@ class Database:
             self._readers = postgresql.reading_engine(self._url, connections=_MAX_READERS)
             self._writer = postgresql.writing_engine(self._url)
             self._serving_lock = ServingLock(postgresql.locking_engine(self._url))
-            event.listen(self._writer, "connect", self._serving_lock.doubt)
+        self._is_log_to_be_emptied = False
         self._turns = Turns()
 
     @classmethod
@@ -109,6 +110,25 @@ class Database:
         finally:
             self._turns.release()
 
+    def empty_log(self) -> bool:
+        """Leave nothing legible in the log of a SQLite register; tell whether that was done.
+
+        For after an erasure, which stands whatever comes of this. Where somebody reads an older state, or
+        there is no turn to be had, it is tried again at the next call and when the register is closed.
+        """
+        if self.dialect != address.SQLITE:
+            return True
+        self._is_log_to_be_emptied = True
+        if not self._turns.acquire(timeout_s=_TURN_WAIT_S):
+            return False
+        try:
+            self._is_log_to_be_emptied = not sqlite.empty_log(self._writer)
+        except SQLAlchemyError:
+            return False
+        finally:
+            self._turns.release()
+        return not self._is_log_to_be_emptied
+
     @contextlib.contextmanager
     def lock_for_serving(self) -> Iterator[None]:
         """Keep other processes from serving this register; raises AlreadyServed or RegisterUnavailable.
@@ -128,6 +148,8 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self._readers.dispose()
+        if self._is_log_to_be_emptied:
+            self.empty_log()
         self._writer.dispose()
         if self._serving_lock is not None:
             self._serving_lock.close()

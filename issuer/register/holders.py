@@ -133,33 +133,33 @@ class Holders:
         Name, document, region and the links to guardian and dependants go. The entry stays, as the history
         of its status does, which is chained and names nobody. The external_id stays too: without it the
         next import of the same file would enter the person again, unnoticed; as it is, the import refuses
-        the row. Copies of the register made before still hold the name.
+        the row. Copies of the register made before still hold the name, and so does the log of a SQLite
+        register while somebody reads a state from before.
 
         Raises NotFound, or FailedPrecondition for one who was erased before.
         """
         is_theirs = credentials.c.holder_id == holder_id
         in_force = credentials.c.state.in_([CredentialStanding.ACTIVE, CredentialStanding.SUSPENDED])
-        with self._database.write() as connection:
+        with self._database.write() as connection, _wiping(connection):
             found = connection.execute(select(holders.c.erased_at).where(holders.c.id == holder_id)).first()
             if found is None:
                 raise NotFound(f"there is no holder {holder_id}")
             if found.erased_at is not None:
                 raise FailedPrecondition(f"holder {holder_id} was erased already")
-            with _wiping(connection):
-                connection.execute(
-                    update(holders)
-                    .where(holders.c.id == holder_id)
-                    .values(
-                        name="",
-                        document_type="",
-                        document_hash=None,
-                        document_key_id=None,
-                        document_last_four="",
-                        region="",
-                        guardian_id=None,
-                        erased_at=now,
-                    )
+            connection.execute(
+                update(holders)
+                .where(holders.c.id == holder_id)
+                .values(
+                    name="",
+                    document_type="",
+                    document_hash=None,
+                    document_key_id=None,
+                    document_last_four="",
+                    region="",
+                    guardian_id=None,
+                    erased_at=now,
                 )
+            )
             connection.execute(
                 update(holders).where(holders.c.guardian_id == holder_id).values(guardian_id=None)
             )
@@ -169,7 +169,9 @@ class Holders:
             connection.execute(
                 update(credentials).where(is_theirs, in_force).values(state=int(CredentialStanding.REVOKED))
             )
-            return HolderErased(len(indices), enqueue_indices(connection, indices))
+            erased = HolderErased(len(indices), enqueue_indices(connection, indices))
+        self._database.empty_log()
+        return erased
 
 
 @contextlib.contextmanager

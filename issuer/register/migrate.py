@@ -11,6 +11,7 @@ from issuer.errors import AlreadyInitialised, AlreadyServed, NotInitialised, Sch
 from issuer.register import address, migrations, sqlite
 from issuer.register.driver_errors import translated
 from issuer.register.migrations import HEAD
+from issuer.register.schema import history_head, metadata
 from issuer.register.serving_lock import SERVING_LOCK
 
 _FIRST_RELEASE = "0001"
@@ -18,7 +19,11 @@ _COMMAND = "gatelight-issuer register migrate"
 
 
 def install(url: URL) -> None:
-    """Make a new register; raises AlreadyInitialised, SetupError or RegisterUnavailable."""
+    """Make a new register; raises AlreadyInitialised, SetupError or RegisterUnavailable.
+
+    In a PostgreSQL database, tables that nothing was entered into are taken as they are: an initialisation
+    that was interrupted leaves them.
+    """
     path = Path(str(url.database)) if url.get_backend_name() == address.SQLITE else None
     if path is not None:
         try:
@@ -29,8 +34,8 @@ def install(url: URL) -> None:
             raise SetupError(f"{path} cannot be made: {error.strerror}") from None
     try:
         with transaction(url) as connection:
-            _require_empty(connection, name=address.shown(url))
-            _upgrade(connection)
+            if not _is_installed(connection, name=address.shown(url)):
+                _upgrade(connection)
     except BaseException:
         if path is not None:
             for companion in ("", *sqlite.COMPANIONS):
@@ -108,9 +113,17 @@ def transaction(url: URL) -> Iterator[Connection]:
         engine.dispose()
 
 
-def _require_empty(connection: Connection, *, name: str) -> None:
-    if inspect(connection).get_table_names():
-        raise AlreadyInitialised(f"{name} is not empty: nothing was touched")
+def _is_installed(connection: Connection, *, name: str) -> bool:
+    """Tell whether there is a register that nothing was entered into; raises AlreadyInitialised."""
+    tables = inspect(connection).get_table_names()
+    if not tables:
+        return False
+    if "alembic_version" in tables and known_revision(connection, name=name) == HEAD:
+        # The head of the history is there before anything else is.
+        others = [table for table in metadata.sorted_tables if table is not history_head]
+        if all(connection.execute(select(table).limit(1)).first() is None for table in others):
+            return True
+    raise AlreadyInitialised(f"{name} is not empty: nothing was touched")
 
 
 def _require_whole(connection: Connection, *, name: str) -> None:

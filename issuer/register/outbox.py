@@ -89,6 +89,11 @@ class Outbox:
         updates = sorted(dict(zip(apart(indices), apart(records), strict=True)).items())
         return Batch(last_seq or 0, row_count, updates)
 
+    def require_ours(self) -> None:
+        """Raise RegisterUnavailable when another process serves this register, or it cannot be written."""
+        with self._database.write():
+            pass
+
     def last_seq(self) -> int:
         """Return the seq of the last row; 0 when nothing is waiting."""
         with self._database.read() as connection:

@@ -13,6 +13,8 @@ from sqlalchemy import URL, Engine, create_engine, event
 COMPANIONS = ("-wal", "-shm")
 # Longer than any transaction of ours; then somebody else holds the file, and waiting will not help.
 LOCK_WAIT_S = 5.0
+# To empty the log, those who read an older state have to be waited for; an export of a city takes minutes.
+_READERS_WAIT_MS = 250
 _READER_PRAGMAS = ("foreign_keys=ON", "query_only=ON")
 # Hashes of documents are random, so each batch of an import touches a thousand pages of their index: it is
 # kept in memory (128 MiB of this one connection), and a page that many batches change goes home once, when
@@ -35,6 +37,27 @@ def writing_engine(url: URL) -> Engine:
 def migrating_engine(url: URL) -> Engine:
     """Return the connection that migrates: tables that others refer to are made anew."""
     return _engine(url, 1, "BEGIN IMMEDIATE", ("foreign_keys=OFF",))
+
+
+def empty_log(writer: Engine) -> bool:
+    """Bring the log home into the file and cut it to nothing; tell whether that was done.
+
+    Without it, what was overwritten in the file stays legible in the log. Needs the turn of the writer; in
+    vain while somebody reads an older state, or another process writes.
+    """
+    connection = writer.raw_connection()
+    try:
+        driver: Any = connection.driver_connection  # a transaction, which SQLAlchemy begins, would forbid it
+        driver.execute(f"PRAGMA busy_timeout = {_READERS_WAIT_MS}").close()
+        try:
+            (is_busy, *_) = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            driver.execute(f"PRAGMA busy_timeout = {LOCK_WAIT_S * 1000:.0f}").close()
+    except sqlite3.Error:
+        return False
+    finally:
+        connection.close()
+    return not is_busy
 
 
 def why(error: BaseException | None) -> str:

@@ -20,6 +20,7 @@ from issuer.register.allowances import (
     Unlimited,
     changed_without_consent,
     find_import_request,
+    read_import_payload,
 )
 from issuer.register.changes import Origin, carry_out, find_problem, read_people
 from issuer.register.database import Database
@@ -210,6 +211,11 @@ class Statuses:
         """Return what came of the same request for consent, if it was made (allowances.py)."""
         with self._database.read() as connection:
             return find_import_request(connection, client_id=client_id, payload=payload, now=now)
+
+    def import_payload(self, approval_id: int) -> bytes:
+        """Return what was asked for with a request for consent; empty: there is none (allowances.py)."""
+        with self._database.read() as connection:
+            return read_import_payload(connection, approval_id)
 
     def verify_history(self, *, expected_head: Head | None = None) -> Iterator[Progress | Finding]:
         """Verify the history of all holders; see history.py."""

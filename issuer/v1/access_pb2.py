@@ -22,57 +22,58 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from issuer.v1 import admin_pb2 as issuer_dot_v1_dot_admin__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16issuer/v1/access.proto\x12\tissuer.v1\"\x87\x01\n\x10\x41\x64\x64\x43lientRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1e\n\x05roles\x18\x02 \x03(\x0e\x32\x0f.issuer.v1.Role\x12\x1b\n\x11\x62\x65\x61rer_key_sha256\x18\x03 \x01(\x0cH\x00\x12\x1c\n\x12\x63\x65rtificate_sha256\x18\x04 \x01(\x0cH\x00\x42\n\n\x08known_by\"(\n\x11\x41\x64\x64\x43lientResponse\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\x04\"\x14\n\x12ListClientsRequest\"9\n\x13ListClientsResponse\x12\"\n\x07\x63lients\x18\x01 \x03(\x0b\x32\x11.issuer.v1.Client\"u\n\x06\x43lient\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1e\n\x05roles\x18\x02 \x03(\x0e\x32\x0f.issuer.v1.Role\x12\x10\n\x08\x61\x64\x64\x65\x64_at\x18\x03 \x01(\x03\x12\x12\n\nrevoked_at\x18\x04 \x01(\x03\x12\x17\n\x0fhas_certificate\x18\x05 \x01(\x08\"#\n\x13RevokeClientRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"+\n\x14RevokeClientResponse\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\x04\"e\n\x14ListApprovalsRequest\x12\'\n\x05state\x18\x01 \x01(\x0e\x32\x18.issuer.v1.ApprovalState\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x11\n\tbefore_id\x18\x03 \x01(\x04\"Q\n\x15ListApprovalsResponse\x12&\n\tapprovals\x18\x01 \x03(\x0b\x32\x13.issuer.v1.Approval\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"\xbe\x01\n\x08\x41pproval\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\x04\x12\x0f\n\x07summary\x18\x02 \x01(\t\x12\x14\n\x0crequested_by\x18\x03 \x01(\t\x12\x14\n\x0crequested_at\x18\x04 \x01(\x03\x12\'\n\x05state\x18\x05 \x01(\x0e\x32\x18.issuer.v1.ApprovalState\x12\x12\n\nsettled_by\x18\x06 \x01(\t\x12\x12\n\nsettled_at\x18\x07 \x01(\x03\x12\x0f\n\x07outcome\x18\x08 \x03(\t\")\n\x12GetApprovalRequest\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\x04\"<\n\x13GetApprovalResponse\x12%\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x13.issuer.v1.Approval\"%\n\x0e\x41pproveRequest\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\x04\"8\n\x0f\x41pproveResponse\x12%\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x13.issuer.v1.Approval\"$\n\rRejectRequest\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\x04\"7\n\x0eRejectResponse\x12%\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x13.issuer.v1.Approval\"I\n\x10ListCallsRequest\x12\x0e\n\x06\x63lient\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\nbefore_seq\x18\x03 \x01(\x04\"E\n\x11ListCallsResponse\x12\x1e\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x0f.issuer.v1.Call\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"g\n\x04\x43\x61ll\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\x0e\n\x06\x63lient\x18\x02 \x01(\t\x12\x0e\n\x06method\x18\x03 \x01(\t\x12\x0e\n\x06target\x18\x04 \x01(\t\x12\x11\n\tcalled_at\x18\x05 \x01(\x03\x12\x0f\n\x07outcome\x18\x06 \x01(\t*r\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0c\n\x08ROLE_APP\x10\x01\x12\x0e\n\nROLE_CLERK\x10\x02\x12\x11\n\rROLE_APPROVER\x10\x03\x12\x11\n\rROLE_OPERATOR\x10\x04\x12\x10\n\x0cROLE_AUDITOR\x10\x05*\xbc\x01\n\rApprovalState\x12\x1e\n\x1a\x41PPROVAL_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41PPROVAL_STATE_PENDING\x10\x01\x12\x1b\n\x17\x41PPROVAL_STATE_APPROVED\x10\x02\x12\x1b\n\x17\x41PPROVAL_STATE_REJECTED\x10\x03\x12\x1a\n\x16\x41PPROVAL_STATE_EXPIRED\x10\x04\x12\x19\n\x15\x41PPROVAL_STATE_FAILED\x10\x05\x32\xe1\x04\n\rAccessService\x12\x46\n\tAddClient\x12\x1b.issuer.v1.AddClientRequest\x1a\x1c.issuer.v1.AddClientResponse\x12L\n\x0bListClients\x12\x1d.issuer.v1.ListClientsRequest\x1a\x1e.issuer.v1.ListClientsResponse\x12O\n\x0cRevokeClient\x12\x1e.issuer.v1.RevokeClientRequest\x1a\x1f.issuer.v1.RevokeClientResponse\x12R\n\rListApprovals\x12\x1f.issuer.v1.ListApprovalsRequest\x1a .issuer.v1.ListApprovalsResponse\x12L\n\x0bGetApproval\x12\x1d.issuer.v1.GetApprovalRequest\x1a\x1e.issuer.v1.GetApprovalResponse\x12@\n\x07\x41pprove\x12\x19.issuer.v1.ApproveRequest\x1a\x1a.issuer.v1.ApproveResponse\x12=\n\x06Reject\x12\x18.issuer.v1.RejectRequest\x1a\x19.issuer.v1.RejectResponse\x12\x46\n\tListCalls\x12\x1b.issuer.v1.ListCallsRequest\x1a\x1c.issuer.v1.ListCallsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16issuer/v1/access.proto\x12\tissuer.v1\x1a\x15issuer/v1/admin.proto\"\x87\x01\n\x10\x41\x64\x64\x43lientRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1e\n\x05roles\x18\x02 \x03(\x0e\x32\x0f.issuer.v1.Role\x12\x1b\n\x11\x62\x65\x61rer_key_sha256\x18\x03 \x01(\x0cH\x00\x12\x1c\n\x12\x63\x65rtificate_sha256\x18\x04 \x01(\x0cH\x00\x42\n\n\x08known_by\"(\n\x11\x41\x64\x64\x43lientResponse\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\x04\"\x14\n\x12ListClientsRequest\"9\n\x13ListClientsResponse\x12\"\n\x07\x63lients\x18\x01 \x03(\x0b\x32\x11.issuer.v1.Client\"u\n\x06\x43lient\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1e\n\x05roles\x18\x02 \x03(\x0e\x32\x0f.issuer.v1.Role\x12\x10\n\x08\x61\x64\x64\x65\x64_at\x18\x03 \x01(\x03\x12\x12\n\nrevoked_at\x18\x04 \x01(\x03\x12\x17\n\x0fhas_certificate\x18\x05 \x01(\x08\"#\n\x13RevokeClientRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"+\n\x14RevokeClientResponse\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\x04\"e\n\x14ListApprovalsRequest\x12\'\n\x05state\x18\x01 \x01(\x0e\x32\x18.issuer.v1.ApprovalState\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x11\n\tbefore_id\x18\x03 \x01(\x04\"Q\n\x15ListApprovalsResponse\x12&\n\tapprovals\x18\x01 \x03(\x0b\x32\x13.issuer.v1.Approval\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"\xbe\x01\n\x08\x41pproval\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\x04\x12\x0f\n\x07summary\x18\x02 \x01(\t\x12\x14\n\x0crequested_by\x18\x03 \x01(\t\x12\x14\n\x0crequested_at\x18\x04 \x01(\x03\x12\'\n\x05state\x18\x05 \x01(\x0e\x32\x18.issuer.v1.ApprovalState\x12\x12\n\nsettled_by\x18\x06 \x01(\t\x12\x12\n\nsettled_at\x18\x07 \x01(\x03\x12\x0f\n\x07outcome\x18\x08 \x03(\t\")\n\x12GetApprovalRequest\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\x04\"m\n\x13GetApprovalResponse\x12%\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x13.issuer.v1.Approval\x12/\n\x0estatus_changes\x18\x02 \x03(\x0b\x32\x17.issuer.v1.StatusChange\"%\n\x0e\x41pproveRequest\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\x04\"8\n\x0f\x41pproveResponse\x12%\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x13.issuer.v1.Approval\"$\n\rRejectRequest\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\x04\"7\n\x0eRejectResponse\x12%\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x13.issuer.v1.Approval\"I\n\x10ListCallsRequest\x12\x0e\n\x06\x63lient\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\nbefore_seq\x18\x03 \x01(\x04\"E\n\x11ListCallsResponse\x12\x1e\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x0f.issuer.v1.Call\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"g\n\x04\x43\x61ll\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\x0e\n\x06\x63lient\x18\x02 \x01(\t\x12\x0e\n\x06method\x18\x03 \x01(\t\x12\x0e\n\x06target\x18\x04 \x01(\t\x12\x11\n\tcalled_at\x18\x05 \x01(\x03\x12\x0f\n\x07outcome\x18\x06 \x01(\t*r\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0c\n\x08ROLE_APP\x10\x01\x12\x0e\n\nROLE_CLERK\x10\x02\x12\x11\n\rROLE_APPROVER\x10\x03\x12\x11\n\rROLE_OPERATOR\x10\x04\x12\x10\n\x0cROLE_AUDITOR\x10\x05*\xbc\x01\n\rApprovalState\x12\x1e\n\x1a\x41PPROVAL_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41PPROVAL_STATE_PENDING\x10\x01\x12\x1b\n\x17\x41PPROVAL_STATE_APPROVED\x10\x02\x12\x1b\n\x17\x41PPROVAL_STATE_REJECTED\x10\x03\x12\x1a\n\x16\x41PPROVAL_STATE_EXPIRED\x10\x04\x12\x19\n\x15\x41PPROVAL_STATE_FAILED\x10\x05\x32\xe1\x04\n\rAccessService\x12\x46\n\tAddClient\x12\x1b.issuer.v1.AddClientRequest\x1a\x1c.issuer.v1.AddClientResponse\x12L\n\x0bListClients\x12\x1d.issuer.v1.ListClientsRequest\x1a\x1e.issuer.v1.ListClientsResponse\x12O\n\x0cRevokeClient\x12\x1e.issuer.v1.RevokeClientRequest\x1a\x1f.issuer.v1.RevokeClientResponse\x12R\n\rListApprovals\x12\x1f.issuer.v1.ListApprovalsRequest\x1a .issuer.v1.ListApprovalsResponse\x12L\n\x0bGetApproval\x12\x1d.issuer.v1.GetApprovalRequest\x1a\x1e.issuer.v1.GetApprovalResponse\x12@\n\x07\x41pprove\x12\x19.issuer.v1.ApproveRequest\x1a\x1a.issuer.v1.ApproveResponse\x12=\n\x06Reject\x12\x18.issuer.v1.RejectRequest\x1a\x19.issuer.v1.RejectResponse\x12\x46\n\tListCalls\x12\x1b.issuer.v1.ListCallsRequest\x1a\x1c.issuer.v1.ListCallsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'issuer.v1.access_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=1426
-  _globals['_ROLE']._serialized_end=1540
-  _globals['_APPROVALSTATE']._serialized_start=1543
-  _globals['_APPROVALSTATE']._serialized_end=1731
-  _globals['_ADDCLIENTREQUEST']._serialized_start=38
-  _globals['_ADDCLIENTREQUEST']._serialized_end=173
-  _globals['_ADDCLIENTRESPONSE']._serialized_start=175
-  _globals['_ADDCLIENTRESPONSE']._serialized_end=215
-  _globals['_LISTCLIENTSREQUEST']._serialized_start=217
-  _globals['_LISTCLIENTSREQUEST']._serialized_end=237
-  _globals['_LISTCLIENTSRESPONSE']._serialized_start=239
-  _globals['_LISTCLIENTSRESPONSE']._serialized_end=296
-  _globals['_CLIENT']._serialized_start=298
-  _globals['_CLIENT']._serialized_end=415
-  _globals['_REVOKECLIENTREQUEST']._serialized_start=417
-  _globals['_REVOKECLIENTREQUEST']._serialized_end=452
-  _globals['_REVOKECLIENTRESPONSE']._serialized_start=454
-  _globals['_REVOKECLIENTRESPONSE']._serialized_end=497
-  _globals['_LISTAPPROVALSREQUEST']._serialized_start=499
-  _globals['_LISTAPPROVALSREQUEST']._serialized_end=600
-  _globals['_LISTAPPROVALSRESPONSE']._serialized_start=602
-  _globals['_LISTAPPROVALSRESPONSE']._serialized_end=683
-  _globals['_APPROVAL']._serialized_start=686
-  _globals['_APPROVAL']._serialized_end=876
-  _globals['_GETAPPROVALREQUEST']._serialized_start=878
-  _globals['_GETAPPROVALREQUEST']._serialized_end=919
-  _globals['_GETAPPROVALRESPONSE']._serialized_start=921
-  _globals['_GETAPPROVALRESPONSE']._serialized_end=981
-  _globals['_APPROVEREQUEST']._serialized_start=983
-  _globals['_APPROVEREQUEST']._serialized_end=1020
-  _globals['_APPROVERESPONSE']._serialized_start=1022
-  _globals['_APPROVERESPONSE']._serialized_end=1078
-  _globals['_REJECTREQUEST']._serialized_start=1080
-  _globals['_REJECTREQUEST']._serialized_end=1116
-  _globals['_REJECTRESPONSE']._serialized_start=1118
-  _globals['_REJECTRESPONSE']._serialized_end=1173
-  _globals['_LISTCALLSREQUEST']._serialized_start=1175
-  _globals['_LISTCALLSREQUEST']._serialized_end=1248
-  _globals['_LISTCALLSRESPONSE']._serialized_start=1250
-  _globals['_LISTCALLSRESPONSE']._serialized_end=1319
-  _globals['_CALL']._serialized_start=1321
-  _globals['_CALL']._serialized_end=1424
-  _globals['_ACCESSSERVICE']._serialized_start=1734
-  _globals['_ACCESSSERVICE']._serialized_end=2343
+  _globals['_ROLE']._serialized_start=1498
+  _globals['_ROLE']._serialized_end=1612
+  _globals['_APPROVALSTATE']._serialized_start=1615
+  _globals['_APPROVALSTATE']._serialized_end=1803
+  _globals['_ADDCLIENTREQUEST']._serialized_start=61
+  _globals['_ADDCLIENTREQUEST']._serialized_end=196
+  _globals['_ADDCLIENTRESPONSE']._serialized_start=198
+  _globals['_ADDCLIENTRESPONSE']._serialized_end=238
+  _globals['_LISTCLIENTSREQUEST']._serialized_start=240
+  _globals['_LISTCLIENTSREQUEST']._serialized_end=260
+  _globals['_LISTCLIENTSRESPONSE']._serialized_start=262
+  _globals['_LISTCLIENTSRESPONSE']._serialized_end=319
+  _globals['_CLIENT']._serialized_start=321
+  _globals['_CLIENT']._serialized_end=438
+  _globals['_REVOKECLIENTREQUEST']._serialized_start=440
+  _globals['_REVOKECLIENTREQUEST']._serialized_end=475
+  _globals['_REVOKECLIENTRESPONSE']._serialized_start=477
+  _globals['_REVOKECLIENTRESPONSE']._serialized_end=520
+  _globals['_LISTAPPROVALSREQUEST']._serialized_start=522
+  _globals['_LISTAPPROVALSREQUEST']._serialized_end=623
+  _globals['_LISTAPPROVALSRESPONSE']._serialized_start=625
+  _globals['_LISTAPPROVALSRESPONSE']._serialized_end=706
+  _globals['_APPROVAL']._serialized_start=709
+  _globals['_APPROVAL']._serialized_end=899
+  _globals['_GETAPPROVALREQUEST']._serialized_start=901
+  _globals['_GETAPPROVALREQUEST']._serialized_end=942
+  _globals['_GETAPPROVALRESPONSE']._serialized_start=944
+  _globals['_GETAPPROVALRESPONSE']._serialized_end=1053
+  _globals['_APPROVEREQUEST']._serialized_start=1055
+  _globals['_APPROVEREQUEST']._serialized_end=1092
+  _globals['_APPROVERESPONSE']._serialized_start=1094
+  _globals['_APPROVERESPONSE']._serialized_end=1150
+  _globals['_REJECTREQUEST']._serialized_start=1152
+  _globals['_REJECTREQUEST']._serialized_end=1188
+  _globals['_REJECTRESPONSE']._serialized_start=1190
+  _globals['_REJECTRESPONSE']._serialized_end=1245
+  _globals['_LISTCALLSREQUEST']._serialized_start=1247
+  _globals['_LISTCALLSREQUEST']._serialized_end=1320
+  _globals['_LISTCALLSRESPONSE']._serialized_start=1322
+  _globals['_LISTCALLSRESPONSE']._serialized_end=1391
+  _globals['_CALL']._serialized_start=1393
+  _globals['_CALL']._serialized_end=1496
+  _globals['_ACCESSSERVICE']._serialized_start=1806
+  _globals['_ACCESSSERVICE']._serialized_end=2415
 # @@protoc_insertion_point(module_scope)

@@ -1,3 +1,4 @@
+from issuer.v1 import admin_pb2 as _admin_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -136,10 +137,12 @@ class GetApprovalRequest(_message.Message):
     def __init__(self, approval_id: _Optional[int] = ...) -> None: ...
 
 class GetApprovalResponse(_message.Message):
-    __slots__ = ("approval",)
+    __slots__ = ("approval", "status_changes")
     APPROVAL_FIELD_NUMBER: _ClassVar[int]
+    STATUS_CHANGES_FIELD_NUMBER: _ClassVar[int]
     approval: Approval
-    def __init__(self, approval: _Optional[_Union[Approval, _Mapping]] = ...) -> None: ...
+    status_changes: _containers.RepeatedCompositeFieldContainer[_admin_pb2.StatusChange]
+    def __init__(self, approval: _Optional[_Union[Approval, _Mapping]] = ..., status_changes: _Optional[_Iterable[_Union[_admin_pb2.StatusChange, _Mapping]]] = ...) -> None: ...
 
 class ApproveRequest(_message.Message):
     __slots__ = ("approval_id",)

@@ -82,8 +82,8 @@ class AccessServiceServicer:
     """
 
     def AddClient(self, request, context):
-        """Adds a client. With the role approver or operator it only makes a request that a second person has to
-        approve. FAILED_PRECONDITION for a name that was ever used. Role: operator.
+        """Adds a client. With the role approver, operator or clerk it only makes a request that a second person has
+        to approve. FAILED_PRECONDITION for a name that was ever used. Role: operator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -97,8 +97,9 @@ class AccessServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RevokeClient(self, request, context):
-        """Revokes a client for good. For an approver or operator it only makes a request that a second person has
-        to approve. FAILED_PRECONDITION for the last operator or approver. Role: operator.
+        """Revokes a client for good: its next call is refused, and so is the next batch of an import under way. For
+        an approver or operator it only makes a request that a second person has to approve. FAILED_PRECONDITION
+        for the last operator or approver. Role: operator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -478,18 +478,20 @@ class ImportCredentialsResponse(_message.Message):
     def __init__(self, outcome: _Optional[_Union[ImportOutcome, _Mapping]] = ...) -> None: ...
 
 class RequestStatusImportRequest(_message.Message):
-    __slots__ = ("file_sha256", "file_name", "green", "yellow", "red")
+    __slots__ = ("file_sha256", "file_name", "green", "yellow", "red", "batch_sha256")
     FILE_SHA256_FIELD_NUMBER: _ClassVar[int]
     FILE_NAME_FIELD_NUMBER: _ClassVar[int]
     GREEN_FIELD_NUMBER: _ClassVar[int]
     YELLOW_FIELD_NUMBER: _ClassVar[int]
     RED_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SHA256_FIELD_NUMBER: _ClassVar[int]
     file_sha256: bytes
     file_name: str
     green: int
     yellow: int
     red: int
-    def __init__(self, file_sha256: _Optional[bytes] = ..., file_name: _Optional[str] = ..., green: _Optional[int] = ..., yellow: _Optional[int] = ..., red: _Optional[int] = ...) -> None: ...
+    batch_sha256: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, file_sha256: _Optional[bytes] = ..., file_name: _Optional[str] = ..., green: _Optional[int] = ..., yellow: _Optional[int] = ..., red: _Optional[int] = ..., batch_sha256: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class RequestStatusImportResponse(_message.Message):
     __slots__ = ("approval_id", "is_approved")

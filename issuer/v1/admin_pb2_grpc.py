@@ -172,7 +172,7 @@ class AdminServiceServicer:
     def EraseHolder(self, request, context):
         """Removes a holder's name, document, region and guardian, and lets go of the dependants; revokes the
         credentials. Keeps the history of the status under the holder's id, and the external_id, so that no
-        import enters the person again unnoticed. It cannot be undone. Role: clerk.
+        import enters the person again unnoticed. It cannot be undone. Limited as SuspendCredential is. Role: clerk.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -194,7 +194,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SuspendCredential(self, request, context):
-        """Suspends an active credential until it is resumed. Role: clerk.
+        """Suspends an active credential until it is resumed. RESOURCE_EXHAUSTED for a client that suspended,
+        revoked and erased as often within an hour as it may change holders by itself. Role: clerk.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -208,7 +209,7 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RevokeCredential(self, request, context):
-        """Revokes a credential for good. Role: clerk.
+        """Revokes a credential for good; limited as SuspendCredential is. Role: clerk.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -283,7 +284,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RequestStatusImport(self, request, context):
-        """Asks for a second person's consent to an import of statuses; the same request asks once. Role: clerk.
+        """Asks for a second person's consent to an import of statuses, batch by batch; the same request asks once.
+        Role: clerk.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

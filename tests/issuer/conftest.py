@@ -12,6 +12,8 @@ import structlog
 from issuer.register.database import Database
 from tests.issuer.postgres_server import PostgresServer
 
+QUICK_N = 1 << 10
+
 if TYPE_CHECKING:
     from issuer.register.outbox import Outbox
     from tests.issuer.running_issuer import RunningIssuer
@@ -26,6 +28,15 @@ def _quiet_logs() -> None:
 
     structlog.reset_defaults()  # a command that was run in this process may have configured it
     structlog.configure(processors=[drop])
+
+
+@pytest.fixture(autouse=True)
+def _quick_key_files(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let key files open in no time; those that another process opens need 1 << 14, the least it accepts."""
+    if request.module.__name__.endswith("test_key_file"):
+        return
+    monkeypatch.setattr("issuer.key_file._N", QUICK_N)
+    monkeypatch.setattr("issuer.key_file._ACCEPTED_N", (QUICK_N, 1 << 14))
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from unittest.mock import patch
 
 from issuer.access.bearer import read_key_file
 from issuer.assembly import Issuer
@@ -22,8 +21,6 @@ from issuer.v1 import admin_pb2 as pb
 
 PASSPHRASE = b"passphrase of the issuer tests"
 DOCUMENTS = DocumentHasher(b"document key of the issuer tests")
-# The cheapest that is accepted: a test opens three key files.
-_QUICK_SCRYPT = patch("issuer.key_file._N", 1 << 14)
 
 
 @functools.cache
@@ -32,14 +29,13 @@ def _template() -> Path:
     parent = tempfile.mkdtemp(prefix="gatelight-template-")
     atexit.register(shutil.rmtree, parent, ignore_errors=True)
     folder = Path(parent) / "issuer"
-    initialise_quickly(folder)
+    make_folder(folder)
     return folder
 
 
-def initialise_quickly(folder: Path, *, register_url: str = "") -> None:
-    """Make an issuer whose key files open quickly."""
-    with _QUICK_SCRYPT:
-        initialise(Folder(folder), passphrase=PASSPHRASE, now=int(time.time()), register_url=register_url)
+def make_folder(folder: Path, *, register_url: str = "") -> None:
+    """Make an issuer."""
+    initialise(Folder(folder), passphrase=PASSPHRASE, now=int(time.time()), register_url=register_url)
 
 
 class RunningIssuer:
@@ -49,7 +45,7 @@ class RunningIssuer:
         """Make an issuer in `parent`, with settings of `serve`; a register of its own unless one is given."""
         self.folder = Folder(parent / "issuer")
         if register_url:
-            initialise_quickly(self.folder.path, register_url=register_url)
+            make_folder(self.folder.path, register_url=register_url)
         else:
             shutil.copytree(_template(), self.folder.path)
         self.settings = ServeSettings.model_validate(
@@ -67,7 +63,13 @@ class RunningIssuer:
         self.root = unlocked.root_public_key
         self.root_key_id = unlocked.root_key_id
         self.database = unlocked.database
-        self.issuer = Issuer(self.settings, unlocked, passphrase=PASSPHRASE, clock=self.clock)
+        self.issuer = Issuer(
+            self.settings,
+            unlocked,
+            passphrase=PASSPHRASE,
+            clock=self.clock,
+            monotonic=lambda: time.monotonic() + self.clock_skew_s,
+        )
         self.publisher = self.issuer.publisher
         self.issuer.start()
         self.address = f"127.0.0.1:{self.issuer.server.port}"

@@ -124,6 +124,7 @@ class Serving:
                 gatekeeper=self.gatekeeper,
                 clock=self.clock,
             ),
+            gatekeeper=self.gatekeeper,
             **options,
         )
         self.server.start()

@@ -163,6 +163,24 @@ def test_a_stream_that_is_refused_half_way_says_why(serving: Serving) -> None:
     assert serving.recorded() == [("clerk", "AdminService/ImportHolders", "", "NOT_FOUND")]
 
 
+def test_a_client_revoked_while_its_import_is_open_writes_no_further_batch(serving: Serving) -> None:
+    is_revoked = threading.Event()
+
+    def batches() -> Iterator[admin_pb2.ImportHoldersRequest]:
+        yield admin_pb2.ImportHoldersRequest(rows=[admin_pb2.NewHolder()])
+        is_revoked.wait(10)
+        yield admin_pb2.ImportHoldersRequest(rows=[admin_pb2.NewHolder()] * 2)
+
+    answers = serving.client("clerk").admin.ImportHolders(batches())
+    assert next(answers).outcome.known == 1
+    serving.clients.revoke("clerk", now=5)
+    is_revoked.set()
+    with pytest.raises(grpc.RpcError) as caught:
+        next(answers)
+    assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    assert serving.recorded() == [("clerk", "AdminService/ImportHolders", "", "UNAUTHENTICATED")]
+
+
 def test_a_client_that_goes_away_while_the_server_waits_for_its_next_request_is_recorded_as_cancelled(
     serving: Serving,
 ) -> None:

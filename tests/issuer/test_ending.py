@@ -1,5 +1,6 @@
 """The ending: what is due ends within a step, in bounded batches, and the alarm for reds goes up and down."""
 
+import functools
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +9,7 @@ from sqlalchemy import update
 from structlog.testing import capture_logs
 
 from issuer import ending
+from issuer.access.calls import Calls
 from issuer.ending import Ending
 from issuer.metrics import REDS_BY_HAND
 from issuer.red_alarm import RedAlarm
@@ -15,9 +17,10 @@ from issuer.register import schema
 from issuer.register.credentials import Credentials
 from issuer.register.database import Database
 from issuer.register.entries import ChangeSource, CredentialStanding
+from issuer.register.last_recorded import last_recorded_at
 from issuer.register.statuses import Statuses
 from tests.eventually import eventually
-from tests.issuer.register.people import NOW, approved, enrol, red, yellow
+from tests.issuer.register.people import NOW, add_client, approved, enrol, red, yellow
 from verifier.wire.status_record import Colour
 
 
@@ -37,6 +40,7 @@ class Scene:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.now = NOW
+        self.leapt_s = 0  # how far the wall clock went by itself
         self.statuses = Statuses(database=database)
         self.credentials = Credentials(database=database)
         self.publisher = FakePublisher()
@@ -46,11 +50,18 @@ class Scene:
             publisher=self.publisher,
             red_alarm=RedAlarm(statuses=self.statuses, per_hour=2),
             clock=lambda: self.now,
+            monotonic=lambda: self.now - self.leapt_s,
+            last_recorded_at=functools.partial(last_recorded_at, database),
         )
 
     def step(self, *, now: int) -> None:
         self.now = now
         self.ending.step()
+
+    def leap(self, seconds: int) -> None:
+        """Move the wall clock alone, and step."""
+        self.leapt_s += seconds
+        self.step(now=self.now + seconds)
 
     def colours(self, holders: list[int]) -> list[Colour]:
         return [self.statuses.status(holder).colour for holder in holders]
@@ -175,6 +186,65 @@ def test_an_alarm_is_logged_when_it_begins_and_when_it_begins_again(scene: Scene
         scene.red("clerk", holders, approval_id)
         scene.step(now=NOW + 7_260)
         assert len(logs) == 2
+
+
+@pytest.mark.parametrize(("seconds", "is_leap"), [(60, False), (61, True), (31_536_000, True)])
+def test_nothing_ends_by_a_clock_that_leapt(scene: Scene, seconds: int, is_leap: bool) -> None:
+    (holder,) = enrol(scene.database)
+    scene.yellow_until([holder], NOW + 60)
+    with scene.database.write() as connection:
+        connection.execute(update(schema.credentials).values(valid_until=NOW + 60))
+    scene.step(now=NOW)
+    with capture_logs() as logs:
+        scene.leap(seconds)
+        scene.step(now=scene.now + 299)
+    assert [entry["log_level"] for entry in logs] == (["warning"] if is_leap else [])
+    assert scene.colours([holder]) == [Colour.YELLOW if is_leap else Colour.GREEN]
+    standing = CredentialStanding.ACTIVE if is_leap else CredentialStanding.EXPIRED
+    assert scene.credentials.entry(1).state is standing
+    scene.step(now=scene.now + 1)
+    assert scene.colours([holder]) == [Colour.GREEN]
+
+
+def test_a_clock_that_leaps_back_is_waited_for_as_well(scene: Scene) -> None:
+    (holder,) = enrol(scene.database)
+    scene.yellow_until([holder], NOW + 60)
+    scene.step(now=NOW)
+    scene.leap(31_536_000)
+    scene.step(now=scene.now + 200)
+    scene.leap(-31_536_000)
+    scene.step(now=scene.now + 299)
+    assert scene.colours([holder]) == [Colour.YELLOW]
+    scene.step(now=scene.now + 1)
+    assert scene.colours([holder]) == [Colour.GREEN]
+
+
+@pytest.mark.parametrize(
+    ("start", "ends"), [(-61, False), (-60, True), (7 * 86_400, True), (7 * 86_400 + 1, False)]
+)
+def test_a_start_at_a_time_that_does_not_fit_the_register_ends_nothing_at_first(
+    scene: Scene, start: int, ends: bool
+) -> None:
+    (holder,) = enrol(scene.database)  # at NOW
+    with scene.database.write() as connection:
+        connection.execute(update(schema.credentials).values(valid_until=NOW - 61))
+    scene.step(now=NOW + start)
+    assert (scene.credentials.entry(1).state is CredentialStanding.EXPIRED) == ends
+    scene.step(now=scene.now + 300)
+    assert scene.credentials.entry(1).state is CredentialStanding.EXPIRED
+    assert holder == 1
+
+
+def test_the_newest_entry_is_that_of_any_kind(scene: Scene) -> None:
+    assert last_recorded_at(scene.database) is None
+    (holder,) = enrol(scene.database)
+    assert last_recorded_at(scene.database) == NOW
+    scene.now = NOW + 1
+    scene.yellow_until([holder], NOW + 60)
+    assert last_recorded_at(scene.database) == NOW + 1
+    client_id = add_client(scene.database, "clerk")
+    Calls(database=scene.database).begin(client_id=client_id, method="m", target="", now=NOW + 2)
+    assert last_recorded_at(scene.database) == NOW + 2
 
 
 def test_the_loop_ends_what_is_due(scene: Scene) -> None:

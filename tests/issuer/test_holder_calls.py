@@ -18,6 +18,7 @@ from issuer.register.holders import Holders
 from issuer.v1 import access_pb2, issuer_pb2
 from issuer.v1 import admin_pb2 as pb
 from tests.issuer.running_issuer import RunningIssuer
+from tests.issuer.test_answers import retry_after_s
 
 PHONE, PAPER = 1, 2
 GREEN, RED = 1, 3
@@ -108,6 +109,12 @@ def test_the_longest_fields_are_taken(running_issuer: RunningIssuer) -> None:
         ({"name": "王\x1b[2J秀"}, "name"),
         ({"name": "王\n秀"}, "name"),
         ({"name": "王\u2028秀"}, "name"),
+        ({"name": "王\u202a秀"}, "name"),
+        ({"name": "王\u202e秀"}, "name"),
+        ({"name": "王\u2066秀"}, "name"),
+        ({"name": "王\u2069秀"}, "name"),
+        ({"region": "nor\u200bth"}, "region"),
+        ({"external_id": "1\u200b2"}, "external_id"),
         ({"document_type": ""}, "document_type"),
         ({"document_type": "x" * 33}, "document_type"),
         ({"document_number": ""}, "document_number"),
@@ -428,6 +435,63 @@ def test_a_credential_is_shown_with_a_masked_name_and_its_status(running_issuer:
         masked_holder_name="王*秀",
         status=pb.Status(colour=RED, reason=12, reason_text="close contact of a case"),  # type: ignore[arg-type]
     )
+
+
+@pytest.fixture
+def limited(start_issuer: Callable[..., RunningIssuer], redis_url: str) -> RunningIssuer:
+    """An issuer whose clerks may suspend, revoke and erase three times an hour."""
+    return start_issuer(redis_url, second_person_above=3)
+
+
+def suspend_call(issuer: RunningIssuer, index: int) -> pb.SuspendCredentialResponse:
+    request = pb.SuspendCredentialRequest(credential_index=index)
+    answer: pb.SuspendCredentialResponse = issuer.client.admin.SuspendCredential(request)
+    return answer
+
+
+def test_one_clerk_suspends_revokes_and_erases_so_many_times_an_hour(limited: RunningIssuer) -> None:
+    admin = limited.client.admin
+    indices = [limited.issue() for _ in range(4)]
+    suspend_call(limited, indices[0])
+    # What was refused does not count.
+    refusal(admin.SuspendCredential, pb.SuspendCredentialRequest(credential_index=4_711))
+    admin.RevokeCredential(pb.RevokeCredentialRequest(credential_index=indices[1]))
+    admin.EraseHolder(pb.EraseHolderRequest(holder_id=3))
+    for call, request in (
+        (admin.SuspendCredential, pb.SuspendCredentialRequest(credential_index=indices[3])),
+        (admin.RevokeCredential, pb.RevokeCredentialRequest(credential_index=indices[3])),
+        (admin.EraseHolder, pb.EraseHolderRequest(holder_id=4)),
+    ):
+        code, text = refusal(call, request)
+        assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "3 times within the last hour" in text
+        assert "have another clerk do it" in text
+    admin.ResumeCredential(pb.ResumeCredentialRequest(credential_index=indices[0]))
+    limited.clock_skew_s = 3_600
+    suspend_call(limited, indices[3])
+
+
+def test_who_suspended_too_often_is_told_when_to_come_back(limited: RunningIssuer) -> None:
+    indices = [limited.issue() for _ in range(4)]
+    suspend_call(limited, indices[0])
+    limited.clock_skew_s = 600
+    suspend_call(limited, indices[1])
+    suspend_call(limited, indices[2])
+    with pytest.raises(grpc.RpcError) as caught:
+        suspend_call(limited, indices[3])
+    error: Any = caught.value
+    assert 2_990 <= retry_after_s(error) <= 3_000
+
+
+def test_the_limit_on_suspending_is_each_clerks_own(limited: RunningIssuer) -> None:
+    indices = [limited.issue() for _ in range(4)]
+    for index in indices[:3]:
+        suspend_call(limited, index)
+    key = make_key()
+    new = NewClient("another", frozenset({Role.CLERK}), bearer_key_sha256=hash_key(key))
+    limited.issuer.clients.add(new, now=int(time.time()))
+    with IssuerClient(limited.address, key=key) as another:
+        another.admin.SuspendCredential(pb.SuspendCredentialRequest(credential_index=indices[3]))
 
 
 def test_credentials_are_listed_page_by_page(running_issuer: RunningIssuer) -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from issuer.errors import InvalidArgument
@@ -30,9 +32,23 @@ def record() -> Record:
 
 def test_what_was_answered_is_found_again(record: Record) -> None:
     answered = record.remember("one")
-    assert record.find("one") == answered
+    assert record.find("one") == replace(answered, repeats=1)
     assert record.find("two") is None
     assert record.find("one", client_id=2) is None
+
+
+def test_the_first_two_repeats_are_free(record: Record) -> None:
+    record.remember("one")
+    repeats = [record.find("one") for _ in range(4)]
+    assert [repeated is not None and repeated.is_free for repeated in repeats] == [True, True, False, False]
+
+
+def test_asking_again_keeps_nothing_longer(record: Record) -> None:
+    record.remember("one")
+    record.now_s = KEPT_S - 1
+    assert record.find("one") is not None
+    record.now_s = KEPT_S
+    assert record.find("one") is None
 
 
 def test_a_request_without_a_key_is_never_remembered(record: Record) -> None:

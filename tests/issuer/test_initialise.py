@@ -132,6 +132,19 @@ def test_the_register_may_be_a_postgresql_database(tmp_path: Path, postgres_serv
     assert not other.path.exists()
 
 
+def test_an_initialisation_that_failed_can_be_repeated_in_postgresql(
+    tmp_path: Path, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgres_server.create_database("again")
+    folder = Folder(tmp_path / "issuer")
+    with monkeypatch.context() as patched:
+        patched.setattr("issuer.initialise.key_rows.add_key_set", fail)
+        with pytest.raises(RuntimeError):
+            initialise(folder, passphrase=PASSPHRASE, now=NOW, register_url=url)
+    initialise(folder, passphrase=PASSPHRASE, now=NOW, register_url=url)
+    unlock(folder, passphrase=PASSPHRASE, register_url=url).database.close()
+
+
 def test_older_keys_that_marked_documents_are_opened_too(folder: Folder) -> None:
     before = unlock(folder, passphrase=PASSPHRASE)
     mark = before.documents.mark("ID", "110105")
@@ -233,6 +246,12 @@ def test_a_file_with_another_signing_key_is_refused(folder: Folder, tmp_path: Pa
     published.write_bytes(other.signing_key(made.signing_key_id).read_bytes())
     with pytest.raises(KeyFileError, match="another key than its name says"):
         unlock(folder, passphrase=PASSPHRASE)
+
+
+def test_a_signing_key_whose_file_is_gone_does_not_keep_the_issuer_from_starting(folder: Folder) -> None:
+    (published,) = folder.signing_keys.iterdir()
+    published.unlink()
+    unlock(folder, passphrase=PASSPHRASE).database.close()
 
 
 def test_a_register_without_keys_is_refused(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from issuer.client import IssuerClient
 from issuer.v1 import access_pb2, admin_pb2, keys_pb2
 from issuer.v1 import issuer_pb2 as pb
 from loadtest.embedded_redis import EmbeddedRedis
+from tests.eventually import eventually
 from tests.issuer.running_issuer import RunningIssuer
 from verifier.authenticate import authenticate
 from verifier.wire.code import decode_qr_text
@@ -254,6 +255,31 @@ def test_an_approver_gets_no_bundles_but_the_key_set(running_issuer: RunningIssu
     assert running_issuer.approver.issuer.GetKeySet(pb.GetKeySetRequest()).signed_key_set
 
 
+def test_the_app_of_a_guardian_gets_no_card_of_a_dependant(app: App) -> None:
+    guardian_id = app.issuer.enrol()[0]
+    app.credential(guardian_id)
+    card = issue(app.issuer, enrol_dependant(app.issuer, guardian_id), kind=PAPER)
+    assert code_of(lambda: bundle(app.client, card)) is grpc.StatusCode.NOT_FOUND
+    assert outcomes(bundles(app.client, card)) == [(card, NOT_FOUND)]
+
+
+def test_codes_that_a_clerk_fetches_are_recorded_and_those_of_apps_are_not(app: App) -> None:
+    index = app.credential()
+    bundle(app.client, index)
+    bundles(app.client, index)
+    bundle(app.issuer.client, index)
+    bundles(app.issuer.client, index, index + 1, index + 2)
+    calls = app.issuer.client.access.ListCalls(access_pb2.ListCallsRequest()).calls
+    assert [
+        (call.client, call.method, call.target, call.outcome)
+        for call in calls
+        if call.method.startswith("IssuerService/")
+    ] == [
+        ("local", "IssuerService/IssueBundles", "3 credentials", "OK"),
+        ("local", "IssuerService/IssueBundle", f"credential {index}", "OK"),
+    ]
+
+
 # Many at once
 
 
@@ -356,6 +382,29 @@ def test_the_same_list_gets_the_same_answers_refusals_included(
     assert bundles(issuer.client, *indices, idempotency_key="list", window_count=2) == first
 
 
+def test_two_repeats_are_free_and_each_later_one_counts(
+    start_issuer: Callable[..., RunningIssuer], redis_url: str
+) -> None:
+    issuer = start_issuer(redis_url, bundle_burst=2)
+    index = issuer.issue()
+    first = bundle(issuer.client, index, 3, idempotency_key="one")
+    for _ in range(3):  # two are free, the third takes the last token
+        assert bundle(issuer.client, index, 3, idempotency_key="one") == first
+    refused = code_of(lambda: bundle(issuer.client, index, 3, idempotency_key="one"))
+    assert refused is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_two_repeats_of_a_list_are_free_and_each_later_one_counts(
+    start_issuer: Callable[..., RunningIssuer], redis_url: str
+) -> None:
+    issuer = start_issuer(redis_url, bundle_burst=1)
+    indices = [issuer.issue() for _ in range(2)]
+    answers = [bundles(issuer.client, *indices, idempotency_key="list") for _ in range(4)]
+    assert answers[0] == answers[1] == answers[2]
+    assert outcomes(answers[0]) == [(index, None) for index in indices]
+    assert outcomes(answers[3]) == [(index, RATE_LIMITED) for index in indices]
+
+
 def test_a_refusal_is_not_lifted_by_asking_again_under_the_same_key(
     start_issuer: Callable[..., RunningIssuer], redis_url: str
 ) -> None:
@@ -395,3 +444,42 @@ def test_a_key_of_more_than_64_characters_is_refused(running_issuer: RunningIssu
     assert bundle(running_issuer.client, index, idempotency_key="k" * 64).codes
     message = message_of(lambda: bundle(running_issuer.client, index, idempotency_key="k" * 65))
     assert message.startswith("idempotency_key")
+
+
+def test_copies_of_a_request_at_the_same_time_get_one_answer(
+    start_issuer: Callable[..., RunningIssuer], redis_url: str
+) -> None:
+    issuer = start_issuer(redis_url, bundle_burst=1, bundles_per_hour=1)
+    index = issuer.issue()
+    request = pb.IssueBundleRequest(credential_index=index, window_count=2, idempotency_key="once")
+    calls = [issuer.client.issuer.IssueBundle.future(request) for _ in range(3)]
+    assert len({call.result().SerializeToString() for call in calls}) == 1
+
+
+# Those who are slow to read
+
+
+def test_a_list_that_nobody_reads_holds_up_no_phone(running_issuer: RunningIssuer) -> None:
+    indices = [running_issuer.issue() for _ in range(20)]
+    request = pb.IssueBundlesRequest(credential_indices=indices, window_count=2_880)
+    unread = [running_issuer.client.issuer.IssueBundles(request) for _ in range(2)]
+    first = [next(stream) for stream in unread]  # both are being signed
+    assert len(first) == 2
+    assert code_of(lambda: bundles(running_issuer.client, *indices)) is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert len(bundle(running_issuer.client, running_issuer.issue()).codes) == 1
+    for stream in unread:
+        stream.cancel()
+    eventually(lambda: can_read(running_issuer, indices[0]))
+
+
+def can_read(issuer: RunningIssuer, index: int) -> bool:
+    try:
+        return bool(bundles(issuer.client, index))
+    except grpc.RpcError:
+        return False
+
+
+def test_the_next_bundle_is_never_asked_for_at_once(running_issuer: RunningIssuer) -> None:
+    index = issue(running_issuer, valid_until=int(time.time()) + 5)
+    answer = bundle(running_issuer.client, index, 10)
+    assert answer.refresh_after > time.time() - 1

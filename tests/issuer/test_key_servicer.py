@@ -21,6 +21,7 @@ from tests.eventually import eventually
 from tests.issuer.running_issuer import RunningIssuer
 from verifier.authenticate import authenticate
 from verifier.key_set_follower import KeySetFollower, KeySets
+from verifier.wire.code import decode_qr_text
 from verifier.wire.ed25519 import VerifyingKey
 from verifier.wire.errors import UnknownKey
 from verifier.wire.key_set import KeySet, read_key_set
@@ -162,6 +163,34 @@ def test_a_prepared_key_is_activated_once_verifiers_have_it(running_issuer: Runn
     assert signing_key_id(running_issuer) == made
 
 
+def test_a_key_that_redis_never_held_is_not_activated_by_hand(
+    start_issuer: Callable[..., RunningIssuer], own_redis: EmbeddedRedis
+) -> None:
+    issuer = start_issuer(own_redis.url)
+    own_redis.kill()
+    made = prepare(issuer)
+    issuer.clock_skew_s = 6
+    activate = pb.ActivateKeyRequest(key_id=made)
+    code, message = refusal_of(lambda: issuer.client.keys.ActivateKey(activate))
+    assert code is grpc.StatusCode.FAILED_PRECONDITION
+    assert "see that Redis answers" in message
+
+
+def test_a_key_is_not_activated_either_when_it_is_not_known_any_more_that_redis_held_it(
+    running_issuer: RunningIssuer,
+) -> None:
+    made = prepare(running_issuer)
+    running_issuer.clock_skew_s = 6
+    request = pb.ActivateKeyRequest(key_id=made)
+    approval_id = running_issuer.client.keys.ActivateKey(request).approval_id
+    running_issuer.clock_skew_s = 60
+    rotation = running_issuer.issuer.rotation
+    rotation._held_since = {made: int(running_issuer.clock())}  # as after a restart
+    answer = running_issuer.approver.access.Approve(access_pb2.ApproveRequest(approval_id=approval_id))
+    assert answer.approval.state == access_pb2.APPROVAL_STATE_FAILED
+    assert "see that Redis answers" in answer.approval.outcome[0]
+
+
 def test_a_key_that_signs_already_is_not_activated(running_issuer: RunningIssuer) -> None:
     activate = pb.ActivateKeyRequest(key_id=signing_key_id(running_issuer))
     code, message = refusal_of(lambda: running_issuer.client.keys.ActivateKey(activate))
@@ -245,7 +274,10 @@ def test_the_second_person_reads_what_a_revocation_means(running_issuer: Running
     approval_id = running_issuer.client.keys.RevokeKey(pb.RevokeKeyRequest(key_id=stolen)).approval_id
     request = access_pb2.GetApprovalRequest(approval_id=approval_id)
     summary = running_issuer.approver.access.GetApproval(request).approval.summary
-    assert summary == f"revoke key {stolen.hex()}, which signs now: all its codes are refused"
+    assert summary == (
+        f"revoke key {stolen.hex()}, which signs now: all its codes are refused, "
+        "and cards signed by it are void"
+    )
 
 
 def test_a_revocation_while_redis_is_down_says_so(
@@ -281,6 +313,10 @@ def test_a_drill_plays_a_whole_compromise_and_tells_the_times(running_issuer: Ru
         running_issuer.issue()
     running_issuer.issue(2)
     drill = running_issuer.client.keys.DrillKeys(pb.DrillKeysRequest(bundle_count=10))
+    request = access_pb2.GetApprovalRequest(approval_id=drill.approval_id)
+    asked_for = running_issuer.approver.access.GetApproval(request).approval
+    assert stolen.hex() in asked_for.summary
+    assert asked_for.summary.endswith("then sign 10 bundles anew and throw them away")
     outcome = running_issuer.approve(drill.approval_id)
     assert f"key {stolen.hex()} is REVOKED" in outcome[0]
     times = [float(line.split(" ms ")[0].replace(",", "")) for line in outcome[1:]]
@@ -289,6 +325,50 @@ def test_a_drill_plays_a_whole_compromise_and_tells_the_times(running_issuer: Ru
     assert f"key {signing_key_id(running_issuer).hex()} signs" in outcome[3]
     assert "3 bundles of 10 asked for with 360 codes signed and thrown away" in outcome[4]
     assert signing_key_id(running_issuer) != stolen
+    assert outcome[4].endswith(f"by key {signing_key_id(running_issuer).hex()}")
+
+
+def test_after_a_drill_not_the_superseded_key_signs_but_a_new_one(running_issuer: RunningIssuer) -> None:
+    superseded = signing_key_id(running_issuer)
+    index = running_issuer.issue()
+    a_code(running_issuer, index)
+    stolen = prepare(running_issuer)
+    running_issuer.clock_skew_s = 6
+    activate = running_issuer.client.keys.ActivateKey(pb.ActivateKeyRequest(key_id=stolen))
+    running_issuer.approve(activate.approval_id)
+    drill = running_issuer.client.keys.DrillKeys(pb.DrillKeysRequest(bundle_count=1))
+    outcome = running_issuer.approve(drill.approval_id)
+    signing = signing_key_id(running_issuer)
+    assert signing not in (superseded, stolen)
+    assert outcome[-1].endswith(f"by key {signing.hex()}")
+    assert decode_qr_text(a_code(running_issuer, index)).key_id == signing
+
+
+def test_a_drill_goes_on_with_the_prepared_key_and_says_that_cards_end(running_issuer: RunningIssuer) -> None:
+    made = prepare(running_issuer)
+    approval_id = running_issuer.client.keys.DrillKeys(pb.DrillKeysRequest(bundle_count=1)).approval_id
+    request = access_pb2.GetApprovalRequest(approval_id=approval_id)
+    assert (
+        "cards that it signed end too" in running_issuer.approver.access.GetApproval(request).approval.summary
+    )
+    running_issuer.approve(approval_id)
+    assert signing_key_id(running_issuer) == made
+    assert len(listed(running_issuer).keys) == 2
+
+
+def test_a_drill_with_the_root_elsewhere_needs_a_published_successor(
+    rootless: tuple[RunningIssuer, KeyStore],
+) -> None:
+    issuer, root = rootless
+    made = prepare(issuer)
+    request = pb.DrillKeysRequest(bundle_count=1)
+    code, message = refusal_of(lambda: issuer.client.keys.DrillKeys(request))
+    assert code is grpc.StatusCode.FAILED_PRECONDITION
+    assert "no other key is published" in message
+    import_key_set(issuer, sign_key_set(exported(issuer), root))
+    issuer.issue()
+    outcome = issuer.approve(issuer.client.keys.DrillKeys(request).approval_id)
+    assert outcome[-1].endswith(f"by key {made.hex()}")
 
 
 @pytest.mark.parametrize(("count", "is_taken"), [(100_000, True), (100_001, False)])

@@ -1,5 +1,6 @@
 """Register to Redis: a real register, a real Redis, turn by turn; real threads only where time matters."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -510,7 +511,7 @@ def test_a_rebuild_is_logged_with_reason_count_and_time(publishing: Publishing) 
     with capture_logs() as logs:
         publishing.publish_all()
     begins, done = logs
-    assert begins["reason"] == "this register never wrote to Redis"
+    assert begins["reason"] == "the register has no note of an earlier write to Redis"
     assert done["records"] == 5
     assert done["seconds"] >= 0
 
@@ -739,3 +740,55 @@ def test_trouble_is_logged_when_it_begins_and_when_it_ends_and_not_between(
     assert events[0] == pending
     assert events[-3:] == ["rebuild of Redis begins", "rebuild of Redis done", "publishing again"]
     assert events.count(pending) <= 2  # a connection that breaks, then one that is refused
+
+
+# Another process takes over
+
+
+def test_whoever_lost_the_register_to_another_writes_no_more(postgres_url: str, redis_url: str) -> None:
+    mine, others = Database.open(postgres_url), Database.open(postgres_url)
+    before = Publishing(mine, redis_url)
+    with contextlib.ExitStack() as ending:
+        for database in (mine, others):
+            ending.callback(database.close)
+        ending.enter_context(mine.lock_for_serving())
+        (index,) = before.issue()
+        before.publish_all()
+        before.set_colour(index, Colour.GREEN)
+        assert mine._serving_lock is not None
+        mine._serving_lock._disconnect()  # as when the server gives up a process that is frozen
+        ending.enter_context(others.lock_for_serving())
+        after = Publishing(others, redis_url)
+
+        def freeze_before_it_is_written(*_: object) -> object:
+            writer.append = append  # type: ignore[method-assign]
+            after.set_colour(index, Colour.RED)
+            after.publish_all()
+            return append(*_)  # type: ignore[arg-type]
+
+        writer = before.publisher._writer
+        append, writer.append = writer.append, freeze_before_it_is_written  # type: ignore[method-assign, assignment]
+        epoch = after.redis.get(epoch_key(0))
+        for _ in range(2):
+            with pytest.raises(RegisterUnavailable, match="another process serves"):
+                before.publisher.turn()
+            before.clock.now += HEARTBEAT_S
+        assert after.colour_in_redis(index) == Colour.RED
+        after.clock.now += HEARTBEAT_S
+        after.publish_all()
+        assert after.redis.get(epoch_key(0)) == epoch, "expected no rebuild"
+
+
+def test_what_a_second_publisher_wrote_is_noticed_and_put_right_by_the_one_that_serves(
+    publishing: Publishing,
+) -> None:
+    publishing.publish_all()
+    epoch = publishing.redis.get(epoch_key(0))
+    second = publishing.new_publisher()
+    publishing.clock.now += HEARTBEAT_S
+    second.turn()
+    assert publishing.redis.get(epoch_key(0)) == epoch, "expected a restarted one to go on"
+    publishing.publish_all()
+    publishing.clock.now += HEARTBEAT_S
+    publishing.publish_all()
+    assert publishing.redis.get(epoch_key(0)) != epoch

@@ -33,6 +33,7 @@ from tests.issuer.test_answers import refusal, retry_after_s
 KEY_SET = issuer_pb2.GetKeySetRequest()
 STATUS = admin_pb2.GetStatusRequest(holder_id=17)
 BUNDLE = issuer_pb2.IssueBundleRequest(credential_index=1)
+UNKNOWN = "no client is known by this bearer key or certificate, or none was given"
 _Start = Callable[..., Serving]
 
 
@@ -240,6 +241,34 @@ def test_health_is_told_while_all_threads_are_busy_and_all_queues_full(start: _S
         answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=10)
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
     serving.held.set()
+
+
+def test_calls_without_a_key_that_send_nothing_keep_no_thread(start: _Start) -> None:
+    serving = start(threads=8)
+    methods = ["AdminService/GetStatus"] * 8 + ["IssuerService/IssueBundle"] * 2
+    with grpc.insecure_channel(serving.address) as channel:
+        silent = []
+        for method in methods:
+            call: Any = channel.stream_unary(f"/issuer.v1.{method}")
+            silent.append(call.future(nothing_until(serving.ending)))
+        serving.client("clerk").admin.GetStatus(STATUS)
+        serving.client("app").issuer.IssueBundle(BUNDLE)
+        for call in silent:
+            assert call.code() is grpc.StatusCode.UNAUTHENTICATED
+            assert call.details() == UNKNOWN
+        serving.ending.set()
+
+
+def test_a_call_without_a_key_hears_that_nobody_knows_it_whatever_the_method(start: _Start) -> None:
+    serving = start()
+    stranger = serving.client()
+    for call, request in (
+        (stranger.admin.GetStatus, STATUS),
+        (stranger.issuer.IssueBundles, issuer_pb2.IssueBundlesRequest()),
+        (stranger.admin.ImportHolders, iter([admin_pb2.ImportHoldersRequest()])),
+    ):
+        error = refusal(call, request)
+        assert (error.code(), error.details()) == (grpc.StatusCode.UNAUTHENTICATED, UNKNOWN)
 
 
 def test_clients_that_open_imports_and_send_nothing_do_not_keep_the_threads(start: _Start) -> None:

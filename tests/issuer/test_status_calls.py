@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from issuer.access.bearer import hash_key, make_key
 from issuer.access.clients import NewClient
 from issuer.access.roles import Role
+from issuer.batch_sha256 import sha256_of_batch
 from issuer.client import IssuerClient
 from issuer.v1 import access_pb2
 from issuer.v1 import admin_pb2 as pb
@@ -134,9 +135,16 @@ def row(holder_id: int, colour: int = YELLOW, **changed: Any) -> pb.StatusChange
 
 
 def request_import(
-    issuer: RunningIssuer, client: Any = None, **changed: Any
+    issuer: RunningIssuer, *batches: Sequence[pb.StatusChange], client: Any = None, **changed: Any
 ) -> pb.RequestStatusImportResponse:
-    fields = {"file_sha256": bytes(32), "file_name": "decisions.csv", **changed}
+    """Ask for consent to batches; without any, where they do not matter, to one that is never sent."""
+    hashes = [sha256_of_batch(pb.ImportStatusesRequest(rows=rows)) for rows in batches] or [bytes(32)]
+    fields = {
+        "file_sha256": bytes(32),
+        "file_name": "decisions.csv",
+        "batch_sha256": hashes,
+        **changed,
+    }
     request = pb.RequestStatusImportRequest(**fields)
     answer: pb.RequestStatusImportResponse = (client or issuer.client).admin.RequestStatusImport(request)
     return answer
@@ -209,6 +217,8 @@ def test_changes_are_listed_page_by_page(issuer: RunningIssuer) -> None:
         ({"authority": " "}, "changes[1].authority: expected 1 to 64 characters, got none"),
         ({"authority": 65 * "x"}, "changes[1].authority: expected at most 64 characters, got 65"),
         ({"authority": "a\nb"}, "changes[1].authority: expected no control characters"),
+        ({"authority": "a\u200bb"}, "changes[1].authority: expected no invisible characters"),
+        ({"evidence": "a\u202eb"}, "changes[1].evidence: expected no control characters"),
         ({"evidence": 129 * "x"}, "changes[1].evidence: expected at most 128 characters, got 129"),
         (
             {"negative_test_at": 4_000_000_000},
@@ -320,6 +330,28 @@ def test_the_second_person_is_told_what_to_agree_to(issuer: RunningIssuer) -> No
     assert approval(issuer, answer.approval_id).summary == (
         f"1 GREEN, 1 RED; holders {first}, {second}; reason 12; decided by city health office"
     )
+
+
+def test_the_second_person_sees_every_change(issuer: RunningIssuer) -> None:
+    first, second = issuer.enrol(2)
+    changes = [
+        change(first, RED, evidence="file 7", valid_until=int(issuer.clock()) + 86_400),
+        change(second, YELLOW, negative_test_at=1_700_000_040),
+    ]
+    approval_id = set_statuses(issuer, *changes).approval_id
+    request = access_pb2.GetApprovalRequest(approval_id=approval_id)
+    assert list(issuer.approver.access.GetApproval(request).status_changes) == changes
+    other = access_pb2.GetApprovalRequest(approval_id=request_import(issuer, red=1).approval_id)
+    assert not issuer.approver.access.GetApproval(other).status_changes
+
+
+def test_who_may_not_read_a_status_does_not_read_it_in_a_request(issuer: RunningIssuer) -> None:
+    (holder,) = issuer.enrol()
+    approval_id = set_statuses(issuer, change(holder, RED)).approval_id
+    operator = client_with(issuer, Role.OPERATOR, name="operator")
+    request = access_pb2.GetApprovalRequest(approval_id=approval_id)
+    assert not operator.access.GetApproval(request).status_changes
+    operator.close()
 
 
 def test_of_many_holders_the_second_person_is_told_the_first(issuer: RunningIssuer) -> None:
@@ -563,6 +595,7 @@ def test_the_same_request_for_consent_asks_once(issuer: RunningIssuer, clerk: Is
     assert request_import(issuer, red=2, file_name="renamed.csv") == first
     assert request_import(issuer, red=3).approval_id != first.approval_id
     assert request_import(issuer, red=2, file_sha256=bytes([1]) * 32).approval_id != first.approval_id
+    assert request_import(issuer, red=2, batch_sha256=[bytes([1]) * 32]).approval_id != first.approval_id
     assert request_import(issuer, red=2, client=clerk).approval_id != first.approval_id
     issuer.approve(first.approval_id)
     assert request_import(issuer, red=2) == pb.RequestStatusImportResponse(
@@ -596,14 +629,27 @@ def test_the_second_person_is_told_what_is_in_the_file(issuer: RunningIssuer) ->
     [
         ({"file_sha256": b""}, "file_sha256: expected 32 bytes, got 0"),
         ({"file_name": ""}, "file_name: expected 1 to 128 characters, got none"),
+        ({"file_name": "a\u200bb.csv"}, "file_name: expected no invisible characters"),
+        ({"batch_sha256": []}, "batch_sha256: expected the SHA-256 of each batch, got none"),
+        ({"batch_sha256": [bytes(32), b"a"]}, "batch_sha256[1]: expected 32 bytes, got 1"),
+        (
+            {"batch_sha256": 100_001 * [bytes(32)]},
+            "batch_sha256: expected at most 100000 entries, got 100001",
+        ),
         ({"red": 2**64 - 1}, "red: expected 0 to 9223372036854775807, got 18446744073709551615"),
     ],
-    ids=["hash", "name", "count"],
+    ids=["hash", "name", "invisible", "no batches", "batch", "batches", "count"],
 )
 def test_a_request_for_consent_that_breaks_the_api_is_refused(
     running_issuer: RunningIssuer, changed: dict[str, Any], problem: str
 ) -> None:
-    fields = {"file_sha256": bytes(32), "file_name": "decisions.csv", "red": 1, **changed}
+    fields = {
+        "file_sha256": bytes(32),
+        "file_name": "decisions.csv",
+        "red": 1,
+        "batch_sha256": [bytes(32)],
+        **changed,
+    }
     request = pb.RequestStatusImportRequest(**fields)
     assert refusal(running_issuer.client.admin.RequestStatusImport, request) == (
         grpc.StatusCode.INVALID_ARGUMENT,
@@ -614,14 +660,13 @@ def test_a_request_for_consent_that_breaks_the_api_is_refused(
 @on_both
 def test_with_consent_reds_are_imported_as_many_as_were_asked_for(issuer: RunningIssuer) -> None:
     first, second, third = issuer.enrol(3)
-    approval_id = request_import(issuer, red=2).approval_id
-    assert issuer.approve(approval_id) == ["the import may begin: repeat the command that asked for it"]
-    outcomes = import_statuses(
-        issuer,
+    batches = (
         [row(first, RED)],
         [row(first, RED), row(second, RED), row(third, RED), row(third, YELLOW)],
-        approval_id=approval_id,
     )
+    approval_id = request_import(issuer, *batches, red=2).approval_id
+    assert issuer.approve(approval_id) == ["the import may begin: repeat the command that asked for it"]
+    outcomes = import_statuses(issuer, *batches, approval_id=approval_id)
     assert [list(outcome.ids) for outcome in outcomes] == [[1], [1, 2, 0, 0]]
     assert outcomes[1].known == 1
     assert [refused.reason for refused in outcomes[1].refused] == [
@@ -630,6 +675,46 @@ def test_with_consent_reds_are_imported_as_many_as_were_asked_for(issuer: Runnin
     ]
     assert history(issuer, first).changes[0].approval_id == approval_id
     assert_history_verifies(issuer)
+
+
+@on_both
+def test_a_consent_covers_the_batches_that_were_asked_for_and_no_others(issuer: RunningIssuer) -> None:
+    agreed, other = issuer.enrol(2)
+    approval_id = request_import(issuer, [row(agreed, RED)], red=1).approval_id
+    issuer.approve(approval_id)
+    changed, as_asked_for = import_statuses(
+        issuer, [row(other, RED)], [row(agreed, RED)], approval_id=approval_id
+    )
+    assert [(refused.position, refused.reason) for refused in changed.refused] == [
+        (
+            0,
+            f"the consent {approval_id} is for other rows: the file was changed since it was asked for; "
+            "ask anew with gatelight-issuer status import --restart",
+        )
+    ]
+    assert list(as_asked_for.ids) == [1]
+    assert colours(issuer, [agreed, other]) == [RED, 0]
+
+
+def test_a_reason_or_an_end_that_was_changed_is_not_covered_either(issuer: RunningIssuer) -> None:
+    (holder,) = issuer.enrol()
+    approval_id = request_import(issuer, [row(holder, RED)], red=1).approval_id
+    issuer.approve(approval_id)
+    (outcome,) = import_statuses(
+        issuer, [row(holder, RED, valid_until=int(issuer.clock()) + 60)], approval_id=approval_id
+    )
+    assert len(outcome.refused) == 1
+
+
+def test_a_consent_may_have_as_many_batches_as_there_can_be(issuer: RunningIssuer) -> None:
+    (holder,) = issuer.enrol()
+    batch = pb.ImportStatusesRequest(rows=[row(holder, RED)])
+    hashes = [*(number.to_bytes(32, "big") for number in range(99_999)), sha256_of_batch(batch)]
+    first = request_import(issuer, red=1, batch_sha256=hashes)
+    issuer.approve(first.approval_id)
+    assert request_import(issuer, red=1, batch_sha256=hashes).is_approved
+    (outcome,) = import_statuses(issuer, batch.rows, approval_id=first.approval_id)
+    assert list(outcome.ids) == [1]
 
 
 @on_both
@@ -653,12 +738,14 @@ def test_a_consent_that_is_pending_unknown_or_anothers_is_refused(
 @on_both
 def test_an_import_that_was_broken_off_goes_on_where_it_was(issuer: RunningIssuer) -> None:
     holders = issuer.enrol(4)
-    approval_id = request_import(issuer, red=4).approval_id
-    issuer.approve(approval_id)
     rows = [row(holder, RED) for holder in holders]
+    batches = (rows[:2], rows[2:])
+    approval_id = request_import(issuer, *batches, red=4).approval_id
+    issuer.approve(approval_id)
     import_statuses(issuer, rows[:2], approval_id=approval_id)
-    (outcome,) = import_statuses(issuer, rows, approval_id=approval_id)
-    assert (list(outcome.ids), outcome.known, list(outcome.refused)) == ([1, 2, 3, 4], 2, [])
+    known, new = import_statuses(issuer, *batches, approval_id=approval_id)
+    assert (list(known.ids), known.known, list(known.refused)) == ([1, 2], 2, [])
+    assert (list(new.ids), new.known, list(new.refused)) == ([3, 4], 0, [])
     assert colours(issuer, holders) == 4 * [RED]
 
 

@@ -69,6 +69,25 @@ def test_a_key_set_for_tomorrow_takes_over_tomorrow(key_sets: KeySets, signer: S
     assert key_sets.in_force(NOW + 3_600).version == 2
 
 
+def test_a_key_that_a_key_set_of_tomorrow_leaves_out_is_refused_today(
+    key_sets: KeySets, signer: Signer
+) -> None:
+    other = Signer("another").key
+    key_sets.offer(signer.key_set(version=1, issued_at=NOW, keys=[signer.key, other]))
+    key_sets.offer(signer.key_set(version=2, issued_at=NOW + 300, keys=[other]))
+    assert list(key_sets.in_force(NOW).keys.values()) == [other]
+
+
+def test_several_key_sets_of_tomorrow_leave_the_one_of_today_in_force(
+    key_sets: KeySets, signer: Signer
+) -> None:
+    key_sets.offer(signer.key_set(version=1, issued_at=NOW))
+    for version in range(2, 5):
+        key_sets.offer(signer.key_set(version=version, issued_at=NOW + 300 + version))
+    assert key_sets.in_force(NOW).version == 1
+    assert key_sets.in_force(NOW + 3_600).version == 4
+
+
 @pytest.mark.parametrize(
     ("now", "is_in_force"),
     [(NOW - 31, False), (NOW - 30, True), (NOW + 99, True), (NOW + 100, False), (NOW + 101, False)],

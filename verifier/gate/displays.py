@@ -71,7 +71,7 @@ class JsonLines(Display):
             "advice": advise(outcome).instruction,
             "error": error,
         }
-        _write(self._stream, json.dumps(members))
+        _write(self._stream, json.dumps(members, ensure_ascii=False))
 
 
 def _write(stream: TextIO, line: str) -> None:

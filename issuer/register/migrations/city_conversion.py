@@ -43,9 +43,11 @@ _COPIES = (
        FROM first_holder_status ORDER BY holder_id""",
     """INSERT INTO key_sets (version, signed, issued_at, expires_at)
        SELECT version, signed, issued_at, expires_at FROM first_key_sets""",
-    # No seq is given twice.
+    # No number is given twice, not even after the last rows were deleted or a backup was restored.
+    "DELETE FROM sqlite_sequence WHERE name IN ('holders', 'credentials', 'outbox')",
     """INSERT INTO sqlite_sequence (name, seq)
-       SELECT 'outbox', seq FROM sqlite_sequence WHERE name = 'first_outbox'""",
+       SELECT substr(name, length('first_') + 1), seq FROM sqlite_sequence
+       WHERE name IN ('first_holders', 'first_credentials', 'first_outbox')""",
 )
 
 

@@ -1,20 +1,26 @@
 """Revision 0002, frozen: what no program may do to the register, whatever it was told.
 
 - Status changes are appended, never changed, removed or emptied out.
-- A red that is entered by hand or by an import needs an approval of its kind, which another person gave.
-- What is asked for in an approval stays as it was asked. A settled one stays settled: it may only get its
-  outcome, or fail while it is carried out. None is removed.
+- A red, wherever it comes from, needs an approval of a change of status: asked for by the operator who
+  enters it, given by another person.
+- An approval begins as a request. What is asked for in it stays as it was asked. A settled one stays settled:
+  it may only get its outcome, or fail while it is carried out. None is removed.
 - A signing key is revoked on an approval.
+- The record of calls is kept. A call gets its outcome, once.
 
-Numbers: colour 3 is RED; source 1 is MANUAL, 2 IMPORT; approval states 1 PENDING, 2 APPROVED, 5 FAILED;
-approval kinds 1 and 2 change statuses, 8 and 9 revoke keys; key state 4 is REVOKED.
+The reds of a first-release register are there before the triggers are.
+
+Numbers: colour 3 is RED; approval states 1 PENDING, 2 APPROVED, 5 FAILED; approval kinds 1 and 2 change
+statuses, 8 and 9 revoke keys; key state 4 is REVOKED.
 """
 
-_IS_RED_OF_PEOPLE = "NEW.colour = 3 AND NEW.source IN (1, 2)"
+_IS_RED = "NEW.colour = 3"
 _IS_REVOCATION = "NEW.state = 4 AND OLD.state <> 4"
+_IS_BORN_SETTLED = "NEW.state <> 1 OR NEW.settled_by IS NOT NULL OR NEW.settled_at IS NOT NULL"
 _RED_APPROVAL = (
-    "SELECT 1 FROM approvals "
-    "WHERE id = NEW.approval_id AND kind IN (1, 2) AND state = 2 AND settled_by <> requested_by"
+    "SELECT 1 FROM approvals JOIN clients ON clients.id = approvals.requested_by "
+    "WHERE approvals.id = NEW.approval_id AND approvals.kind IN (1, 2) AND approvals.state = 2 "
+    "AND approvals.settled_by <> approvals.requested_by AND clients.name = NEW.operator"
 )
 _REVOCATION_APPROVAL = (
     "SELECT 1 FROM approvals "
@@ -24,10 +30,13 @@ _REVOCATION_APPROVAL = (
 _APPEND_ONLY = "status changes are append-only"
 _NEEDS_APPROVAL = "this needs the approval of a second person"
 _KEPT = "approvals are kept"
+_BEGINS_PENDING = "an approval begins as a request"
+_CALLS_KEPT = "the record of calls is kept"
 _FIXED = "what was asked and settled stays as it is"
 
 _ASKED = ("id", "kind", "payload", "summary", "requested_by", "requested_at")
 _SETTLED = ("settled_by", "settled_at")
+_CALLED = ("seq", "client_id", "method", "target", "called_at")
 
 
 def _is_refixed(is_not: str) -> str:
@@ -36,6 +45,12 @@ def _is_refixed(is_not: str) -> str:
     other_settlement = " OR ".join(f"NEW.{column} {is_not} OLD.{column}" for column in _SETTLED)
     other_state = "NOT (NEW.state = OLD.state OR (OLD.state = 2 AND NEW.state = 5))"
     return f"({other_request}) OR (OLD.state <> 1 AND ({other_settlement} OR {other_state}))"
+
+
+def _is_recalled(is_not: str) -> str:
+    """Return the condition under which a call loses what is fixed."""
+    other_call = " OR ".join(f"NEW.{column} {is_not} OLD.{column}" for column in _CALLED)
+    return f"{other_call} OR OLD.outcome <> ''"
 
 
 def _sqlite(name: str, when: str, condition: str, problem: str) -> str:
@@ -48,9 +63,10 @@ SQLITE = (
     _sqlite(
         "status_changes_red_approved",
         "INSERT ON status_changes",
-        f"{_IS_RED_OF_PEOPLE} AND NOT EXISTS ({_RED_APPROVAL})",
+        f"{_IS_RED} AND NOT EXISTS ({_RED_APPROVAL})",
         _NEEDS_APPROVAL,
     ),
+    _sqlite("approvals_begin_pending", "INSERT ON approvals", _IS_BORN_SETTLED, _BEGINS_PENDING),
     _sqlite("approvals_no_delete", "DELETE ON approvals", "TRUE", _KEPT),
     _sqlite("approvals_fixed", "UPDATE ON approvals", _is_refixed("IS NOT"), _FIXED),
     _sqlite(
@@ -59,6 +75,8 @@ SQLITE = (
         f"{_IS_REVOCATION} AND NOT EXISTS ({_REVOCATION_APPROVAL})",
         _NEEDS_APPROVAL,
     ),
+    _sqlite("calls_no_delete", "DELETE ON calls", "TRUE", _CALLS_KEPT),
+    _sqlite("calls_fixed", "UPDATE ON calls", _is_recalled("IS NOT"), _CALLS_KEPT),
 )
 
 
@@ -91,7 +109,14 @@ POSTGRESQL = (
         "INSERT ON status_changes",
         "gatelight_refuse_unapproved_red",
         _NEEDS_APPROVAL,
-        condition=_IS_RED_OF_PEOPLE,
+        condition=_IS_RED,
+    ),
+    _postgresql(
+        "approvals_begin_pending",
+        "INSERT ON approvals",
+        "gatelight_refuse",
+        _BEGINS_PENDING,
+        condition=_IS_BORN_SETTLED,
     ),
     _postgresql("approvals_no_delete", "DELETE ON approvals", "gatelight_refuse", _KEPT),
     _postgresql("approvals_no_truncate", "TRUNCATE ON approvals", "gatelight_refuse", _KEPT),
@@ -108,5 +133,14 @@ POSTGRESQL = (
         "gatelight_refuse_unapproved_revocation",
         _NEEDS_APPROVAL,
         condition=_IS_REVOCATION,
+    ),
+    _postgresql("calls_no_delete", "DELETE ON calls", "gatelight_refuse", _CALLS_KEPT),
+    _postgresql("calls_no_truncate", "TRUNCATE ON calls", "gatelight_refuse", _CALLS_KEPT),
+    _postgresql(
+        "calls_fixed",
+        "UPDATE ON calls",
+        "gatelight_refuse",
+        _CALLS_KEPT,
+        condition=_is_recalled("IS DISTINCT FROM"),
     ),
 )

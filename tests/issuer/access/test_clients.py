@@ -3,12 +3,12 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Connection, Engine, event, text
 
 from issuer.access.bearer import hash_key, make_key
 from issuer.access.clients import Clients, NewClient, decode_roles, encode_roles
 from issuer.access.roles import Role
-from issuer.errors import FailedPrecondition, NotFound
+from issuer.errors import FailedPrecondition, NotFound, RegisterUnavailable
 from issuer.register.database import Database
 from tests.issuer.access.staff import Staff
 
@@ -98,6 +98,37 @@ def test_one_who_is_revoked_while_being_looked_up_is_not_kept_in_memory(
         clients.revoke("li.wei", now=5)
         may_go_on.set()
         late.join(10)
+    assert clients.find_by_bearer_key(key) is None
+
+
+def test_one_who_calls_while_being_revoked_is_known_until_the_commit_and_not_after(
+    clients: Clients, staff: Staff, database: Database
+) -> None:
+    staff.add("li.wei", Role.CLERK)
+    key = hash_key(staff.keys["li.wei"])
+    with database.write() as connection:
+        clients.revoke_in(connection, "li.wei", now=5)
+        assert clients.find_by_bearer_key(key) is not None
+    assert clients.find_by_bearer_key(key) is None
+
+
+def test_one_whose_revocation_is_made_though_its_answer_is_lost_is_not_found_any_more(
+    clients: Clients, staff: Staff, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staff.add("li.wei", Role.CLERK)
+    key = hash_key(staff.keys["li.wei"])
+    assert clients.find_by_bearer_key(key) is not None
+    write = clients._database.write
+
+    @contextlib.contextmanager
+    def write_and_lose_the_answer() -> Iterator[Connection]:
+        with write() as connection:
+            yield connection
+        raise RegisterUnavailable("the connection broke")
+
+    monkeypatch.setattr(clients._database, "write", write_and_lose_the_answer)
+    with pytest.raises(RegisterUnavailable):
+        clients.revoke("li.wei", now=5)
     assert clients.find_by_bearer_key(key) is None
 
 

@@ -1,11 +1,17 @@
 """What a clerk is told when something is wrong, and the exit code that a program sees."""
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import grpc
 import pytest
 
 from issuer.access.bearer import make_key, write_key_file
+from issuer.cli.session import explain
+from issuer.tls import ServerTls
 from loadtest.embedded_redis import free_port
+from tests.issuer.certificates import Authority
 from tests.issuer.cli.commands import ADD, Run, run_alone
 from tests.issuer.running_issuer import RunningIssuer
 
@@ -22,6 +28,40 @@ def test_a_folder_without_an_issuer_is_exit_code_3_with_advice(tmp_path: Path) -
     assert "--folder" in result.stderr
 
 
+@pytest.fixture
+def tls_address(tmp_path: Path) -> Iterator[str]:
+    """Where something speaks TLS, with a certificate of authority.pem in the folder."""
+    mine = Authority(tmp_path).issue("issuer")
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_secure_port("127.0.0.1:0", ServerTls(mine.certificate, mine.key).read())
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(None)
+
+
+def test_a_certificate_that_is_not_trusted_is_told_from_an_issuer_that_is_gone(
+    tls_address: str, tmp_path: Path
+) -> None:
+    other = Authority(tmp_path, "other").certificate
+    result = run_alone("holder", "list", "--server", tls_address, "--tls-ca", other)
+    assert result.exit_code == 3
+    assert "its certificate is not trusted: give the CA that signed it with --tls-ca" in result.stderr
+    assert "Is it running?" not in result.stderr
+
+
+def test_plain_text_to_an_issuer_with_tls_is_told(tls_address: str) -> None:
+    result = run_alone("holder", "list", "--server", tls_address)
+    assert result.exit_code == 3
+    assert "If it speaks TLS, give its CA with --tls-ca" in result.stderr
+
+
+def test_tls_to_an_issuer_without_is_told(running_issuer: RunningIssuer, tmp_path: Path) -> None:
+    ca = Authority(tmp_path).certificate
+    result = run_alone("holder", "list", "--server", running_issuer.address, "--tls-ca", ca)
+    assert result.exit_code == 3
+    assert "it does not speak TLS" in result.stderr
+
+
 def test_a_no_of_the_issuer_is_exit_code_1_with_advice(run: Run) -> None:
     result = run("credential", "show", 999)
     assert result.exit_code == 1
@@ -30,6 +70,69 @@ def test_a_no_of_the_issuer_is_exit_code_1_with_advice(run: Run) -> None:
         "Look it up with `gatelight-issuer credential list`.\n"
     )
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "advice"),
+    [
+        (("approval", "show", 999), "approval list"),
+        (("status", "show", 999), "holder list"),
+        (("credential", "issue", 999, "PHONE"), "holder list"),
+        (("bundle", "issue", 999), "credential list"),
+    ],
+)
+def test_what_is_not_there_is_looked_up_where_it_would_be(
+    run: Run, command: tuple[object, ...], advice: str
+) -> None:
+    result = run(*command)
+    assert result.exit_code == 1
+    assert f"`gatelight-issuer {advice}`" in result.stderr
+
+
+def test_an_app_that_is_not_there_is_looked_up_among_the_clients(run: Run) -> None:
+    run(*ADD, "--apply")
+    result = run("credential", "issue", 1, "PHONE", "--app", "nobody", "--apply")
+    assert result.exit_code == 1
+    assert "`gatelight-issuer client list`" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [("status", "set", 1, "GREEN", "--authority", "a"), ("credential", "issue", 1, "PHONE")]
+)
+def test_an_end_that_is_over_is_refused_before_a_plan_is_printed(
+    run: Run, command: tuple[object, ...]
+) -> None:
+    run(*ADD, "--apply")
+    result = run(*command, "--valid-until", "2020-01-01")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "+14d" in result.stderr
+
+
+def test_a_time_that_the_issuer_refuses_is_told_with_the_forms_that_are_taken(run: Run) -> None:
+    run(*ADD, "--apply")
+    result = run("status", "set", 1, "GREEN", "--authority", "a", "--negative-test", "+3d", "--apply")
+    assert result.exit_code == 1
+    assert "2026-11-21T08:30 (local) or Unix seconds" in result.stderr
+
+
+class _Failed(grpc.RpcError):
+    """A call that failed as gRPC's own do."""
+
+    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+        self._code = code
+        self._details = details
+
+    def code(self) -> grpc.StatusCode:
+        return self._code
+
+    def details(self) -> str:
+        return self._details
+
+
+def test_nobody_is_told_twice_to_try_again() -> None:
+    error = _Failed(grpc.StatusCode.UNAVAILABLE, "Redis does not answer: try again")
+    told = explain(error, "unix:/issuer.sock").message
+    assert told.lower().count("try again") == 1
 
 
 def test_people_never_see_the_list_that_a_command_sends(run: Run) -> None:
@@ -97,3 +200,26 @@ def test_a_command_waits_no_longer_than_it_was_told(running_issuer: RunningIssue
         result = run(*ADD, "--apply", "--timeout-s", "0.5")
     assert result.exit_code == 3
     assert "Look whether the change was made" in result.stderr
+
+
+def test_whoever_approves_their_own_request_is_told_who_can(
+    run: Run, tmp_path: Path, running_issuer: RunningIssuer
+) -> None:
+    path = tmp_path / "both.key"
+    run("client", "add", "both", "--role", "clerk", "--role", "approver", "--key-to", path, "--apply")
+    running_issuer.approve(1)
+    run(*ADD, "--apply")
+    red = ("status", "set", 1, "RED", "--reason", 12, "--authority", "a", "--apply", "--key-file", path)
+    assert run(*red).exit_code == 4
+    result = run("approval", "approve", 2, "--apply", "--key-file", path)
+    assert result.exit_code == 1
+    assert "Ask another approver" in result.stderr
+    assert "somebody who has it" not in result.stderr
+
+
+def test_with_wait_whom_to_ask_is_said_once(run: Run) -> None:
+    run(*ADD, "--apply")
+    result = run("status", "set", 1, "RED", "--reason", 12, "--authority", "a", "--apply", "--wait", "0.1")
+    assert result.exit_code == 4
+    assert result.output.count("approval approve 1 --apply --key-file THEIR.key") == 1
+    assert "request 1 still waits" in result.stdout

@@ -113,7 +113,7 @@ def test_an_empty_list_says_so_and_prints_nothing_for_programs(run: Run) -> None
 def test_a_holder_is_erased_with_the_credentials(run: Run, running_issuer: RunningIssuer) -> None:
     index = running_issuer.issue()
     plan = run("holder", "erase", 1)
-    assert plan.stdout.startswith("would erase holder 1 (王*秀) for good, with 1 credentials\n")
+    assert plan.stdout.startswith("would erase holder 1 (王*秀) for good, with 1 credential\n")
     done = read_json(run("holder", "erase", 1, "--apply", "--json"))
     assert done["revoked_credentials"] == 1
     assert read_json(run("credential", "show", index, "--json"))["state"] == "REVOKED"
@@ -220,6 +220,15 @@ def test_a_plan_that_cannot_be_carried_out_is_refused_before_it_is_applied(
     result = run("credential", verb, index)
     assert result.exit_code == 1
     assert "credential issue 1 PHONE" in result.stderr
+
+
+@pytest.mark.parametrize(("count", "carried"), [(1, "1 dependant"), (2, "2 dependants")])
+def test_erasing_a_guardian_says_who_is_left_without_one(run: Run, count: int, carried: str) -> None:
+    run(*ADD, "--apply")
+    for number in range(count):
+        child = ("--name", "王小小", "--document-type", "ID", "--document-number", f"C{number}")
+        assert run("holder", "add", *child, "--guardian", 1, "--apply").exit_code == 0
+    assert f"; carries {carried}, who will have no guardian then\n" in run("holder", "erase", 1).stdout
 
 
 def test_credentials_are_listed_by_kind_and_state(run: Run, running_issuer: RunningIssuer) -> None:

@@ -100,11 +100,15 @@ def test_a_line_that_is_not_utf8_far_into_the_file_costs_that_line_alone(path: P
 @pytest.mark.parametrize(
     ("header", "told"),
     [
-        ("external_id,nmae", r"column 2 of the header is not known: did you mean name\? Known columns: "),
+        (
+            "external_id,nmae",
+            r"column 2 of the header, 'nmae', is not known: did you mean name\? Known columns: ",
+        ),
+        (f"external_id,\x07{'x' * 50}", f"column 2 of the header, '.{'x' * 39}', is not known. Known"),
         ("external_id,name,name", "column 3 of the header is name a second time"),
         ("external_id,region", "the header lacks name"),
         ("external_id;name", "separated by commas"),
-        ("a,王小秀", "or the first line is no header"),
+        ("a,王小秀", ": column 1 of the header is not known, or the first line is no header"),
         ("", "is empty"),
         ('"external_id,name', "the header cannot be read"),
     ],

@@ -106,6 +106,19 @@ def test_bad_rows_go_to_a_file_with_line_and_reason_and_the_good_ones_go_in(
     assert "control characters" in found[2]["rejected_because"]
 
 
+def test_a_carriage_return_in_a_field_costs_that_row_alone(
+    run: Run, file: Path, running_issuer: RunningIssuer
+) -> None:
+    good, bad = holder_lines(2), "p-9,王\r二,ID,E9,north"
+    file.write_bytes("".join(f"{line}\n" for line in (HEADER, good[0], bad, good[1])).encode())
+    result = run("holder", "import", file, "--apply", "--yes")
+    assert (result.exit_code, result.exception.__class__) == (1, SystemExit), result.output
+    assert len(holders(running_issuer)) == 2
+    with file.with_name(f"{file.name}.rejects.csv").open(encoding="utf-8-sig", newline="") as rejects:
+        _, row = csv.reader(rejects)
+    assert (row[0], row[2:]) == ("3", [bad])
+
+
 def test_a_rejects_file_is_for_its_owner_alone(run: Run, file: Path) -> None:
     holders_file(file, ["p-1,,ID,1,north"])
     run("holder", "import", file, "--apply")
@@ -195,12 +208,14 @@ def test_json_lines_go_in_and_their_rejects_are_json_lines(
     file = tmp_path / "people.jsonl"
     rows: list[dict[str, object]] = [
         {"external_id": "p-0", "name": "王小秀", "document_type": "ID", "document_number": "1"},
-        {"external_id": "p-1", "name": "", "document_type": "ID", "document_number": 2},
+        {"external_id": "p-1", "name": "", "document_type": "ID", "document_number": 2, "region": "张伟"},
     ]
     write_lines(file, [json.dumps(rows[0]), json.dumps(rows[1]), '{"external_id": "\\ud800", "name": "a"}'])
     assert run("holder", "import", file, "--apply").exit_code == 1
     assert [one.external_id for one in holders(running_issuer)] == ["p-0"]
-    found = [json.loads(line) for line in Path(f"{file}.rejects.jsonl").read_text().splitlines()]
+    written = Path(f"{file}.rejects.jsonl").read_text(encoding="utf-8")
+    assert "张伟" in written
+    found = [json.loads(line) for line in written.splitlines()]
     assert found[0].pop("rejected_because").startswith("name: ")
     assert found[0] == {"rejected_line": 2, **rows[1]}
     assert (found[1]["rejected_line"], found[1]["rejected_because"]) == (3, "not Unicode")
@@ -322,7 +337,9 @@ def test_reds_wait_for_a_second_person_and_then_the_same_command_imports_them(
 
     waiting = run("status", "import", file, "--apply")
     assert waiting.exit_code == 4
-    found = re.search(r"`gatelight-issuer approval approve (\d+) --apply`", waiting.stdout)
+    found = re.search(
+        r"`gatelight-issuer approval approve (\d+) --apply --key-file THEIR.key`", waiting.stdout
+    )
     assert found is not None
     assert read_json(run("status", "show", ids[0], "--json"))["colour"] == "NONE"
     assert run("status", "import", file, "--apply").exit_code == 4  # and asks for nothing new

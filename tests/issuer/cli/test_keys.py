@@ -41,6 +41,7 @@ def test_a_key_is_named_by_its_first_digits(run: Run) -> None:
     (key_id,) = key_ids(run)
     plan = run("key", "revoke", key_id[:6].upper())
     assert plan.stdout.startswith(f"would ask to revoke key {key_id}, now ACTIVE, the one that signs")
+    assert "cards signed by it are void" in plan.stdout
 
 
 @pytest.mark.parametrize("verb", ["activate", "retire", "revoke"])
@@ -126,6 +127,22 @@ def test_signing_wants_the_right_passphrase_and_an_exported_file(
     exported.write_text("{}")
     assert run_alone(*sign, GATELIGHT_PASSPHRASE=PASSPHRASE.decode()).exit_code == 1
     assert not signed.exists()
+
+
+def test_a_root_key_that_is_not_there_is_told_before_the_plan(run: Run, tmp_path: Path) -> None:
+    exported = tmp_path / "next.json"
+    run("key-set", "export", exported)
+    result = run_alone("key-set", "sign", exported, tmp_path / "signed", "--root-key", tmp_path / "none.key")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "there is no root key at" in result.stderr
+
+
+def test_an_export_that_nobody_signed_is_to_be_signed_first(run: Run, tmp_path: Path) -> None:
+    exported = tmp_path / "next.json"
+    run("key-set", "export", exported)
+    result = run("key-set", "import", exported)
+    assert result.exit_code == 1
+    assert f"key-set sign {exported}" in result.stderr
 
 
 def test_a_file_that_the_root_did_not_sign_is_not_imported(run: Run, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from issuer.register.migrations import HEAD
 from tests.issuer.cli.commands import ADD, Run, read_json, run_alone
-from tests.issuer.running_issuer import RunningIssuer, initialise_quickly
+from tests.issuer.running_issuer import RunningIssuer, make_folder
 
 
 def test_init_says_what_it_made_and_what_comes_next(tmp_path: Path) -> None:
@@ -30,6 +30,7 @@ def test_init_refuses_to_overwrite(tmp_path: Path) -> None:
     result = run_alone(*arguments, GATELIGHT_PASSPHRASE="p")
     assert result.exit_code == 1
     assert "nothing was touched" in result.stderr
+    assert "gatelight-issuer serve" in result.stderr
 
 
 @pytest.mark.parametrize("command", ["init", "serve"])
@@ -70,7 +71,9 @@ def test_a_register_is_backed_up_while_it_is_served(
     assert result.exit_code == 0, result.output
     assert f"register restore {backup}" in result.stdout
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
-    assert run("register", "backup", backup).exit_code == 1
+    again = run("register", "backup", backup)
+    assert again.exit_code == 1
+    assert "name another file" in again.stderr
 
 
 def test_a_backup_is_put_back_with_apply_and_what_was_there_is_kept(
@@ -78,7 +81,7 @@ def test_a_backup_is_put_back_with_apply_and_what_was_there_is_kept(
 ) -> None:
     backup, folder = tmp_path / "backup.db", tmp_path / "another"
     run("register", "backup", backup)
-    initialise_quickly(folder)
+    make_folder(folder)
     before = (folder / "register.db").read_bytes()
     restore = ("register", "restore", backup, "--folder", folder)
     assert run_alone(*restore).stdout.startswith(f"would put {backup} in the place of the register")
@@ -91,7 +94,7 @@ def test_a_backup_is_put_back_with_apply_and_what_was_there_is_kept(
 
 
 def test_a_backup_that_is_not_there_is_told(tmp_path: Path) -> None:
-    initialise_quickly(tmp_path / "issuer")
+    make_folder(tmp_path / "issuer")
     result = run_alone(
         "register", "restore", tmp_path / "none.db", "--folder", tmp_path / "issuer", "--apply"
     )
@@ -100,15 +103,29 @@ def test_a_backup_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 def test_a_register_that_is_current_is_not_migrated(tmp_path: Path) -> None:
-    initialise_quickly(tmp_path / "issuer")
+    make_folder(tmp_path / "issuer")
     migrate = ("register", "migrate", "--folder", tmp_path / "issuer")
-    assert run_alone(*migrate).stdout.startswith(f"would bring the register to schema {HEAD}\n")
+    assert run_alone(*migrate).stdout == f"the register has schema {HEAD} already: there is nothing to do\n"
     result = run_alone(*migrate, "--apply")
     assert result.exit_code == 0, result.output
     assert f"schema {HEAD} already" in result.stdout
 
 
-@pytest.mark.parametrize("verb", [("migrate", "--apply"), ("backup", "x.db")])
+def test_a_migration_says_before_what_it_would_do(tmp_path: Path) -> None:
+    folder = tmp_path / "issuer"
+    make_folder(folder)
+    (folder / "reasons.toml").unlink()
+    migrate = ("register", "migrate", "--folder", folder)
+    assert "would make what its folder lacks" in run_alone(*migrate).stdout
+    assert not (folder / "reasons.toml").exists()
+    with sqlite3.connect(folder / "register.db") as old:
+        old.execute("UPDATE alembic_version SET version_num = '0000'")
+    old.close()
+    told = run_alone(*migrate).stdout
+    assert told.startswith(f"would bring the register from schema 0000 to {HEAD}\nNothing was changed.")
+
+
+@pytest.mark.parametrize("verb", [("migrate",), ("migrate", "--apply"), ("backup", "x.db")])
 def test_a_folder_without_a_register_is_told(tmp_path: Path, verb: tuple[str, ...]) -> None:
     (tmp_path / "empty").mkdir()
     result = run_alone("register", *verb, "--folder", tmp_path / "empty")
@@ -118,7 +135,7 @@ def test_a_folder_without_a_register_is_told(tmp_path: Path, verb: tuple[str, ..
 
 def test_an_old_register_is_backed_up_before_it_is_migrated(tmp_path: Path) -> None:
     folder = tmp_path / "issuer"
-    initialise_quickly(folder)
+    make_folder(folder)
     with sqlite3.connect(folder / "register.db") as old:
         old.execute("UPDATE alembic_version SET version_num = '0000'")
     old.close()

@@ -1,5 +1,6 @@
 """Status as a clerk sets it and an auditor checks it, and what a second person has to agree to."""
 
+import re
 import threading
 
 import pytest
@@ -88,8 +89,8 @@ def test_a_red_waits_for_a_second_person_as_exit_code_4(run: Run, approver: tupl
     result = run(*RED)
     assert result.exit_code == 4
     assert (
-        "waits for a second person: ask an approver to run `gatelight-issuer approval approve 1 --apply`"
-        in result.stdout
+        "waits for a second person: ask an approver to run "
+        "`gatelight-issuer approval approve 1 --apply --key-file THEIR.key`" in result.stdout
     )
     assert read_json(run("status", "show", 1, "--json"))["colour"] == "NONE"
 
@@ -98,13 +99,47 @@ def test_a_red_waits_for_a_second_person_as_exit_code_4(run: Run, approver: tupl
     assert "role approver" in own.stderr
 
     plan = run("approval", "approve", 1, *approver)
-    assert plan.stdout.startswith("would approve request 1 of local: ")
+    assert "\nwould approve request 1 of local: " in plan.stdout
     done = run("approval", "approve", 1, "--apply", *approver)
     assert done.exit_code == 0
     assert "request 1 is APPROVED by approver" in done.stdout
     assert read_json(run("status", "show", 1, "--json"))["colour"] == "RED"
     assert run("approval", "approve", 1, *approver).exit_code == 1
     assert "approval show 1" in run("approval", "approve", 1, *approver).stderr
+
+
+def test_the_second_person_is_shown_every_change_before_agreeing(run: Run, approver: tuple[str, str]) -> None:
+    run(*RED, "--evidence", "file 7", "--valid-until", "4000000000")
+    shown = run("approval", "show", 1, *approver)
+    plan = run("approval", "approve", 1, *approver)
+    for result in (shown, plan):
+        header = next(line for line in result.stdout.splitlines() if line.startswith("holder id"))
+        columns = [
+            "holder id",
+            "colour",
+            "reason",
+            "valid until",
+            "negative test at",
+            "authority",
+            "evidence",
+        ]
+        assert re.split(r"  +", header) == columns
+        (change,) = (line for line in result.stdout.splitlines() if line.startswith("1 "))
+        assert change.split()[:3] == ["1", "RED", "12"]
+        assert "2096-10-02" in change
+        assert change.endswith("file 7")
+    change_of = {
+        "holder_id": 1,
+        "colour": "RED",
+        "reason": 12,
+        "valid_until": 4_000_000_000,
+        "negative_test_at": 0,
+        "authority": "office",
+        "evidence": "file 7",
+    }
+    for command in ("show", "approve"):
+        told = read_json(run("approval", command, 1, "--json", *approver))
+        assert told["status_changes"] == [change_of]
 
 
 def test_for_programs_a_request_that_waits_is_an_object(run: Run) -> None:

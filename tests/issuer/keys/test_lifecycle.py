@@ -16,7 +16,9 @@ from issuer.keys.lifecycle import (
     is_overdue,
     signing_key,
     step,
+    why_full,
 )
+from issuer.keys.next_steps import next_step
 from verifier.wire import cose
 from verifier.wire.ed25519 import VerifyingKey
 from verifier.wire.key_set import MAX_KEYS, KeySet
@@ -30,7 +32,7 @@ LIFE, LEAD, SKEW = 7 * DAY, 3_600, 30
 def key(number: int = 1, state: KeyState = KeyState.ACTIVE, **times: int) -> Key:
     public_key = number.to_bytes(32, "big")
     defaults = {"published_at": NOW, "activated_at": NOW if state is not KeyState.PREPARED else 0}
-    return Key(cose.key_id(public_key), public_key, state, NOW, **{**defaults, **times})
+    return Key(cose.key_id(public_key), public_key, state, NOW, **{**defaults, **times})  # type: ignore[arg-type]
 
 
 def prepared(number: int = 2, **times: int) -> Key:
@@ -103,7 +105,8 @@ def test_without_a_signing_key_the_prepared_one_signs_at_once() -> None:
 def test_without_any_key_one_is_made_then_published_then_signs() -> None:
     revoked, new = key(1, KeyState.REVOKED), prepared(published_at=0)
     still_published = [revoked]
-    assert due(revoked, published=still_published, now=NOW) == [Prepare()]
+    without = PublishKeySet([], [Reason.HAS_A_KEY_TOO_MANY])
+    assert due(revoked, published=still_published, now=NOW) == [Prepare(), without]
     reasons = [Reason.LACKS_A_KEY, Reason.HAS_A_KEY_TOO_MANY]
     publish = PublishKeySet([new.key_id], reasons)
     assert due(revoked, new, published=still_published, now=NOW) == [publish]
@@ -111,9 +114,45 @@ def test_without_any_key_one_is_made_then_published_then_signs() -> None:
 
 
 def test_a_revoked_key_leaves_the_key_set_before_anything_else_is_done() -> None:
-    revoked, other = key(1, KeyState.REVOKED), key(2, activated_at=NOW - LIFE)
+    revoked = key(1, KeyState.REVOKED)
+    other = key(2, activated_at=NOW - LIFE, last_expires_at=NOW + LIFE)
     actions = due(revoked, other, published=[revoked, other], now=NOW)
     assert actions == [PublishKeySet([other.key_id], [Reason.HAS_A_KEY_TOO_MANY]), Prepare()]
+
+
+def test_while_no_key_is_in_force_the_key_set_with_nobodys_key_is_good() -> None:
+    revoked, nobodys = key(1, KeyState.REVOKED), key(9)
+    assert due(revoked, published=[nobodys], now=NOW) == [Prepare()]
+    new = prepared(published_at=0)
+    publish = PublishKeySet([new.key_id], [Reason.LACKS_A_KEY, Reason.HAS_A_KEY_TOO_MANY])
+    assert due(revoked, new, published=[nobodys], now=NOW) == [publish]
+
+
+@pytest.mark.parametrize("state", [KeyState.REVOKED, KeyState.RETIRED])
+def test_a_superseded_key_never_signs_again(state: KeyState) -> None:
+    superseded = key(1, activated_at=NOW - LIFE, last_expires_at=NOW + LIFE)
+    ended, new = key(2, state), prepared(3, published_at=NOW)
+    assert signing_key([superseded, ended]) is None
+    assert due(superseded, ended, now=NOW) == [Prepare()]
+    assert due(superseded, ended, new, now=NOW) == [Activate(new.key_id)]
+
+
+def test_a_superseded_key_does_not_sign_for_a_lost_one() -> None:
+    superseded = key(1, activated_at=NOW - LIFE, last_expires_at=NOW + LIFE)
+    lost = replace(key(2, last_expires_at=NOW + LIFE), is_lost=True)
+    assert signing_key([superseded, lost]) is None
+    assert due(superseded, lost, now=NOW) == [Prepare()]
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(MAX_KEYS - 1, ""), (MAX_KEYS, "cards of 31 keys are in force")]
+)
+def test_a_full_key_set_is_named_as_the_cause(count: int, words: str) -> None:
+    keys = [key(number, activated_at=NOW + number) for number in range(count)]
+    assert words in why_full(keys)
+    assert bool(why_full(keys)) is bool(words)
+    said = next_step(keys[-1], keys, key_set(*keys), THRESHOLDS, is_root_here=True)
+    assert ("key set is full (32 keys)" in said and "--key-life-s" in said) is bool(words)
 
 
 def test_the_key_activated_last_signs() -> None:

@@ -38,6 +38,15 @@ class Clock:
 
     def __init__(self, now: int = NOW) -> None:
         self.now = now
+        self.leapt_s = 0  # by which it is ahead of the monotonic clock
+
+    def leap(self, seconds: int) -> None:
+        """Be moved by somebody, while no time passes."""
+        self.now += seconds
+        self.leapt_s += seconds
+
+    def monotonic(self) -> float:
+        return float(self.now - self.leapt_s)
 
     def __call__(self) -> float:
         return float(self.now)
@@ -90,6 +99,7 @@ class Turning:
             thresholds=self.thresholds,
             publisher=self.redis,
             clock=self.clock,
+            monotonic=self.clock.monotonic,
         )
 
     def turn(self, *, at: int | None = None) -> None:

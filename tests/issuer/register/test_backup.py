@@ -1,12 +1,13 @@
 """Backups of a register, and putting one in its place."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, text, update
 
+from issuer.access.approvals import ApprovalKind, ApprovalState
 from issuer.errors import (
     NotInitialised,
     RegisterUnavailable,
@@ -16,8 +17,11 @@ from issuer.errors import (
 )
 from issuer.register.backup import back_up, restore
 from issuer.register.database import Database
+from issuer.register.migrate import migrate
 from issuer.register.migrations import HEAD
-from issuer.register.schema import outbox, publication
+from issuer.register.schema import clients, credentials, holders, key_sets, outbox, publication, signing_keys
+from issuer.register.taken_over import SKIPPED_NUMBERS
+from tests.issuer.register.people import add_client, enrol, request
 from tests.issuer.register.test_migrations import first_release
 
 NOW = 1_800_000_000
@@ -114,6 +118,16 @@ def test_the_register_that_was_there_is_kept_with_what_is_only_in_its_log(
     assert counts(restored.replaced)[0] == 2
 
 
+def test_a_register_without_a_log_is_kept_without_one(
+    register: Database, backup: Path, tmp_path: Path
+) -> None:
+    register.close()
+    content = (tmp_path / "register.db").read_bytes()
+    restore(backup, tmp_path / "register.db", now=NOW)
+    (kept,) = tmp_path.glob("register.db.replaced-*")
+    assert kept.read_bytes() == content
+
+
 def test_the_log_of_the_register_that_was_there_is_not_taken_for_that_of_the_backup(
     register: Database, backup: Path, tmp_path: Path
 ) -> None:
@@ -187,6 +201,185 @@ def test_two_restores_in_one_second_do_not_overwrite_what_was_kept(
     restore(backup, tmp_path / "register.db", now=NOW)
     with pytest.raises(SetupError, match="exists already"):
         restore(backup, tmp_path / "register.db", now=NOW)
+
+
+# What a restore must not undo
+
+
+PREPARED, ACTIVE, RETIRED, REVOKED = 1, 2, 3, 4
+
+
+@pytest.fixture
+def city(register: Database) -> Database:
+    """The register with a person, a client, a key and a key set."""
+    enrol(register)
+    add_client(register, "thief")
+    add_key(register, b"first")
+    add_key_set(register, 1)
+    return register
+
+
+@pytest.fixture
+def before(city: Database, tmp_path: Path) -> Path:
+    """A backup of it."""
+    back_up(city, tmp_path / "before")
+    return tmp_path / "before"
+
+
+def add_key(database: Database, key_id: bytes, state: int = ACTIVE) -> None:
+    key = {"key_id": key_id, "public_key": key_id, "state": state, "created_at": NOW, "last_expires_at": NOW}
+    with database.write() as connection:
+        connection.execute(insert(signing_keys).values(key))
+
+
+def add_key_set(database: Database, version: int, signed: bytes = b"signed by our root") -> None:
+    row = {"version": version, "signed": signed + bytes([version]), "issued_at": NOW, "expires_at": NOW}
+    with database.write() as connection:
+        connection.execute(insert(key_sets).values(row))
+
+
+def revoke_key(database: Database, key_id: bytes) -> None:
+    first, second = add_client(database, "first"), add_client(database, "second")
+    approval_id = request(
+        database, first, kind=ApprovalKind.REVOKE_KEY, state=ApprovalState.APPROVED, settled_by=second
+    )
+    revoked = {"state": REVOKED, "ended_at": NOW + 5, "approval_id": approval_id}
+    with database.write() as connection:
+        connection.execute(update(signing_keys).where(signing_keys.c.key_id == key_id).values(revoked))
+
+
+def put_back(database: Database, backup: Path, tmp_path: Path) -> Database:
+    """Restore a backup in the place of a register, and open that."""
+    database.close()
+    restore(backup, tmp_path / "register.db", now=NOW)
+    return Database.open(tmp_path / "register.db")
+
+
+def numbers(database: Database) -> dict[str, int]:
+    with database.read() as connection:
+        rows = connection.execute(text("SELECT name, seq FROM sqlite_sequence")).all()
+    return {row.name: row.seq for row in rows}
+
+
+def keys_of(database: Database) -> dict[bytes, tuple[int, int | None]]:
+    with database.read() as connection:
+        rows = connection.execute(select(signing_keys)).all()
+    return {row.key_id: (row.state, row.ended_at) for row in rows}
+
+
+def test_no_number_that_was_given_since_the_backup_is_given_again(
+    city: Database, before: Path, tmp_path: Path
+) -> None:
+    enrol(city, 3)
+    request(city, add_client(city, "later"))
+    add_row(city)
+    given = numbers(city)
+    restored = put_back(city, before, tmp_path)
+    assert {table: numbers(restored)[table] for table in given} == given
+    enrol(restored)
+    with restored.read() as connection:
+        assert connection.scalar(select(func.max(holders.c.id))) == given["holders"] + 1
+        assert connection.scalar(select(func.max(credentials.c.credential_index))) == given["credentials"] + 1
+    restored.close()
+
+
+def test_a_client_that_was_revoked_since_the_backup_stays_revoked(
+    city: Database, before: Path, tmp_path: Path
+) -> None:
+    with city.write() as connection:
+        connection.execute(update(clients).where(clients.c.name == "thief").values(revoked_at=NOW + 5))
+    restored = put_back(city, before, tmp_path)
+    with restored.read() as connection:
+        assert connection.scalar(select(clients.c.revoked_at).where(clients.c.name == "thief")) == NOW + 5
+    restored.close()
+
+
+def test_a_key_that_was_revoked_since_the_backup_stays_out_of_force(
+    city: Database, before: Path, tmp_path: Path
+) -> None:
+    revoke_key(city, b"first")
+    restored = put_back(city, before, tmp_path)
+    assert keys_of(restored) == {b"first": (RETIRED, NOW + 5)}
+    restored.close()
+
+
+def test_a_key_that_was_revoked_before_the_backup_stays_revoked(city: Database, tmp_path: Path) -> None:
+    revoke_key(city, b"first")
+    back_up(city, tmp_path / "after")
+    restored = put_back(city, tmp_path / "after", tmp_path)
+    assert keys_of(restored) == {b"first": (REVOKED, NOW + 5)}
+    restored.close()
+
+
+def test_keys_and_key_sets_made_since_the_backup_are_known(
+    city: Database, before: Path, tmp_path: Path
+) -> None:
+    add_key(city, b"second")
+    add_key_set(city, 2)
+    restored = put_back(city, before, tmp_path)
+    assert keys_of(restored) == {b"first": (ACTIVE, None), b"second": (ACTIVE, None)}
+    with restored.read() as connection:
+        assert connection.scalars(select(key_sets.c.version)).all() == [1, 2]
+    restored.close()
+
+
+def test_putting_an_older_register_over_a_newer_one_ends_nothing_that_is_not_ended(
+    city: Database, before: Path, tmp_path: Path
+) -> None:
+    add_key(city, b"second", PREPARED)
+    back_up(city, tmp_path / "newer")
+    older = put_back(city, before, tmp_path)
+    older.close()
+    done = restore(tmp_path / "newer", tmp_path / "register.db", now=NOW + 1)
+    assert (done.skipped_numbers, done.keeps_endings) == (0, True)
+
+
+def no_register(path: Path) -> None:
+    path.unlink()
+
+
+def damaged_register(path: Path) -> None:
+    path.write_bytes(b"nonsense" * 1_000)
+
+
+def register_of_another(path: Path) -> None:
+    path.unlink()
+    another = Database.create(path)
+    add_key_set(another, 1, b"signed by another root")
+    another.close()
+
+
+@pytest.mark.parametrize("spoil", [no_register, damaged_register, register_of_another])
+def test_where_nobody_can_tell_what_was_given_since_numbers_are_skipped(
+    city: Database, before: Path, tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    given = numbers(city)
+    city.close()
+    spoil(tmp_path / "register.db")
+    done = restore(before, tmp_path / "register.db", now=NOW)
+    assert (done.skipped_numbers, done.keeps_endings) == (SKIPPED_NUMBERS, False)
+    restored = Database.open(tmp_path / "register.db")
+    assert numbers(restored)["credentials"] == given["credentials"] + 1_000_000
+    enrol(restored)
+    restored.close()
+
+
+def test_numbers_stay_above_those_given_when_a_backup_of_the_first_release_is_migrated(
+    city: Database, tmp_path: Path
+) -> None:
+    first_release(tmp_path / "first.db")
+    with sqlite3.connect(tmp_path / "first.db") as connection:
+        connection.execute("DELETE FROM key_sets")
+    connection.close()
+    enrol(city, 50)
+    given = numbers(city)
+    city.close()
+    done = restore(tmp_path / "first.db", tmp_path / "register.db", now=NOW)
+    assert (done.skipped_numbers, done.keeps_endings) == (0, False)
+    migrate(tmp_path / "register.db")
+    restored = Database.open(tmp_path / "register.db")
+    assert all(numbers(restored)[table] >= number for table, number in given.items())
+    restored.close()
 
 
 def test_postgresql_has_its_own_programs_for_both(postgres_url: str, tmp_path: Path) -> None:

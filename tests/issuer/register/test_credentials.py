@@ -1,6 +1,7 @@
 """Credentials on a real register, SQLite and PostgreSQL."""
 
 from collections.abc import Callable, Sequence
+from concurrent import futures
 from typing import Any
 
 import pytest
@@ -429,12 +430,24 @@ def test_looking_for_what_expires_uses_its_index(sqlite_url: str) -> None:
     with database.write() as connection:
         driver: Any = connection.connection.driver_connection
         driver.set_trace_callback(statements.append)
-    Credentials(database=database).expire_due(now=NOW, limit=10)
+    credentials = Credentials(database=database)
+    people = Holders(database=database, documents=DocumentHasher(b"the document key of these tests."))
+    issue(credentials, enrol(people), valid_until=NOW + 60)
+    statements.clear()
+    assert credentials.expire_due(now=NOW + 60, limit=10)[0] == 1
     query = next(statement for statement in statements if statement.startswith("SELECT"))
     with database.read() as connection:
         plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}").all()
     assert "USING INDEX credentials_to_expire" in plan[0].detail
     database.close()
+
+
+def test_while_nothing_is_due_no_turn_as_a_writer_is_taken(
+    credentials: Credentials, holders: Holders, database: Database
+) -> None:
+    issue(credentials, enrol(holders), valid_until=NOW + 60)
+    with database.write(), futures.ThreadPoolExecutor(1) as other:
+        assert other.submit(credentials.expire_due, now=NOW + 59, limit=10).result(timeout=2) == (0, 0)
 
 
 # Reading

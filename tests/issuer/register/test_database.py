@@ -19,7 +19,7 @@ from issuer.errors import (
     SettingsError,
     SetupError,
 )
-from issuer.register import address, postgresql, serving_lock, sqlite
+from issuer.register import address, postgresql, sqlite
 from issuer.register.database import Database
 from issuer.register.migrations import HEAD
 from issuer.register.schema import holders, outbox
@@ -218,6 +218,19 @@ def test_a_database_of_another_program_is_left_alone(postgres_server: PostgresSe
     with pytest.raises(AlreadyInitialised, match="not empty"):
         Database.create(url)
     postgres_server.drop_database("foreign")
+
+
+def test_tables_that_nothing_was_entered_into_are_taken_for_a_new_register(
+    postgres_server: PostgresServer,
+) -> None:
+    url = postgres_server.create_database("begun")
+    Database.create(url).close()
+    database = Database.create(url)
+    add_row(database)
+    with pytest.raises(AlreadyInitialised, match="not empty"):
+        Database.create(url)
+    database.close()
+    postgres_server.drop_database("begun")
 
 
 def test_a_file_that_is_no_register_is_refused(tmp_path: Path) -> None:
@@ -490,10 +503,9 @@ def test_a_process_that_lost_the_lock_to_another_writes_no_more(
     second.close()
 
 
-def test_a_lock_that_was_lost_without_a_restart_is_noticed(
-    own_postgres: PostgresServer, own_database: Database, monkeypatch: pytest.MonkeyPatch
+def test_a_lock_that_was_lost_without_a_restart_is_noticed_at_the_next_change(
+    own_postgres: PostgresServer, own_database: Database
 ) -> None:
-    monkeypatch.setattr(serving_lock, "_CHECK_INTERVAL_S", 0)
     second = Database.open(own_postgres.url("register"))
     with own_database.lock_for_serving():
         add_row(own_database)

@@ -1,6 +1,6 @@
 """Holders on a real register, SQLite and PostgreSQL."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -413,17 +413,57 @@ def test_the_status_of_an_erased_holder_stays(holders: Holders, database: Databa
         assert connection.scalar(select(holder_status.c.colour)) == 3
 
 
-def test_nothing_of_an_erased_holder_is_left_in_the_file(sqlite_url: str, tmp_path: Path) -> None:
+@pytest.fixture
+def in_file(sqlite_url: str) -> Iterator[Holders]:
+    """The holders of a register in a file, which stays open while the file is read."""
     database = Database.open(sqlite_url)
     holders = Holders(database=database, documents=DOCUMENTS)
     holders.enrol([new(number, name=f"NEIGHBOUR{number}") for number in range(2, 50)], now=NOW)
-    holder_id = enrol_one(holders, 1, name="CANARYNAME", region="CANARYREGION")
-    holders.erase(holder_id, now=NOW)
+    yield holders
     database.close()
-    stored = b"".join(path.read_bytes() for path in tmp_path.glob("register.db*"))
-    assert b"NEIGHBOUR49" in stored
-    assert b"CANARY" not in stored
-    assert DOCUMENTS.mark("ID", "E1").keyed_hash not in stored
+
+
+def stored(folder: Path) -> bytes:
+    """Return what lies in the file of a register and in its log."""
+    return b"".join((folder / name).read_bytes() for name in ("register.db", "register.db-wal"))
+
+
+def test_nothing_of_an_erased_holder_is_left_in_the_file_and_its_log(
+    in_file: Holders, tmp_path: Path
+) -> None:
+    holder_id = enrol_one(in_file, 1, name="CANARYNAME", region="CANARYREGION")
+    assert b"CANARYNAME" in stored(tmp_path)
+    in_file.erase(holder_id, now=NOW)
+    assert b"NEIGHBOUR49" in stored(tmp_path)
+    assert b"CANARY" not in stored(tmp_path)
+    assert DOCUMENTS.mark("ID", "E1").keyed_hash not in stored(tmp_path)
+
+
+def test_nothing_of_dependants_is_left_where_their_guardian_was_erased_before_them(
+    in_file: Holders, tmp_path: Path
+) -> None:
+    guardian = enrol_one(in_file, 1)
+    children = [new(number, name=f"CANARY{number}", guardian_id=guardian) for number in range(100, 160)]
+    child_ids = in_file.enrol(children, now=NOW)
+    in_file.erase(guardian, now=NOW)
+    for holder_id in child_ids:
+        in_file.erase(holder_id, now=NOW)
+    assert b"CANARY" not in stored(tmp_path)
+
+
+def test_what_a_reader_kept_in_the_log_goes_with_the_next_erasure(
+    in_file: Holders, sqlite_url: str, tmp_path: Path
+) -> None:
+    first, second = enrol_one(in_file, 100, name="CANARYNAME"), enrol_one(in_file, 101)
+    reader = Database.open(sqlite_url)
+    with reader.read() as connection:
+        connection.execute(select(holders_table)).all()
+        in_file.erase(first, now=NOW)  # it does not wait for the reader to finish
+        assert in_file.holder(holder_id=first).name == ""
+        assert b"CANARYNAME" in stored(tmp_path)
+    reader.close()
+    in_file.erase(second, now=NOW)
+    assert b"CANARYNAME" not in stored(tmp_path)
 
 
 def test_the_document_of_an_erased_holder_is_free_again(holders: Holders) -> None:

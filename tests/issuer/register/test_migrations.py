@@ -23,6 +23,7 @@ from issuer.register.migrate import migrate
 from issuer.register.migrations import HEAD, city_conversion
 from issuer.register.schema import (
     approvals,
+    calls,
     clients,
     credentials,
     holder_status,
@@ -317,18 +318,27 @@ def approval(database: Database, kind: int = SET_STATUSES, state: int = APPROVED
         "summary": "",
         "requested_by": 1,
         "requested_at": NOW,
-        "state": state,
-        "settled_by": None if state == PENDING else 2,
-        "settled_at": None if state == PENDING else NOW,
+        "state": PENDING,
         "outcome": "",
     }
     with database.write() as connection:
         key = connection.execute(insert(approvals).values(row)).inserted_primary_key
         assert key is not None
+        if state != PENDING:
+            settled = {"state": state, "settled_by": 2, "settled_at": NOW}
+            connection.execute(update(approvals).where(approvals.c.id == key[0]).values(settled))
         return int(key[0])
 
 
-def change(database: Database, colour: int, source: int, approval_id: int | None, seq: int = 1) -> None:
+def change(
+    database: Database,
+    colour: int,
+    source: int,
+    approval_id: int | None,
+    seq: int = 1,
+    *,
+    operator: str = "clerk",
+) -> None:
     row = {
         "seq": seq,
         "holder_id": 1,
@@ -337,7 +347,7 @@ def change(database: Database, colour: int, source: int, approval_id: int | None
         "negative_test_min": 0,
         "valid_until": 0,
         "authority": "",
-        "operator": "",
+        "operator": operator,
         "evidence": "",
         "source": source,
         "approval_id": approval_id,
@@ -357,7 +367,7 @@ def test_the_history_is_append_only(staffed: Database, statement: str) -> None:
         connection.execute(text(statement))
 
 
-@pytest.mark.parametrize("table", ["status_changes", "approvals"])
+@pytest.mark.parametrize("table", ["status_changes", "approvals", "calls"])
 def test_tables_that_are_kept_cannot_be_emptied_at_once(postgres_url: str, table: str) -> None:
     database = Database.open(postgres_url)
     with pytest.raises(RegisterRefused), database.write() as connection:
@@ -377,8 +387,8 @@ def test_a_change_is_not_replaced_by_another(sqlite_url: str) -> None:
     database.close()
 
 
-@pytest.mark.parametrize("source", [MANUAL, IMPORT])
-def test_a_red_of_people_needs_an_approval(staffed: Database, source: int) -> None:
+@pytest.mark.parametrize("source", [MANUAL, IMPORT, TEST, ENDED])
+def test_a_red_needs_an_approval_wherever_it_comes_from(staffed: Database, source: int) -> None:
     with pytest.raises(RegisterRefused):
         change(staffed, RED, source, None)
 
@@ -396,13 +406,64 @@ def test_a_red_needs_an_approval_that_is_about_status(staffed: Database) -> None
         change(staffed, RED, MANUAL, approval_id)
 
 
+def test_a_red_needs_an_approval_that_its_own_operator_asked_for(staffed: Database) -> None:
+    approval_id = approval(staffed)
+    for operator in ("approver", ""):
+        with pytest.raises(RegisterRefused):
+            change(staffed, RED, MANUAL, approval_id, operator=operator)
+
+
+@pytest.mark.parametrize(
+    "settled",
+    [
+        {"state": APPROVED, "settled_by": 2, "settled_at": NOW},
+        {"state": REJECTED},
+        {"state": PENDING, "settled_by": 2},
+        {"state": PENDING, "settled_at": NOW},
+    ],
+)
+def test_no_approval_is_born_settled(staffed: Database, settled: dict[str, int]) -> None:
+    asked = {"kind": SET_STATUSES, "payload": b"", "summary": "", "requested_by": 1, "requested_at": NOW}
+    with pytest.raises(RegisterRefused), staffed.write() as connection:
+        connection.execute(insert(approvals).values(asked | {"outcome": ""} | settled))
+
+
+def call(database: Database, outcome: str = "") -> None:
+    row = {"client_id": 1, "method": "m", "target": "t", "called_at": NOW, "outcome": outcome}
+    with database.write() as connection:
+        connection.execute(insert(calls).values(row))
+
+
+def test_a_call_gets_its_outcome_once(staffed: Database) -> None:
+    call(staffed)
+    with staffed.write() as connection:
+        connection.execute(update(calls).values(outcome="OK"))
+    with pytest.raises(RegisterRefused), staffed.write() as connection:
+        connection.execute(update(calls).values(outcome="NOT_FOUND"))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM calls",
+        *("UPDATE calls SET client_id = 2", "UPDATE calls SET method = 'x'", "UPDATE calls SET target = ''"),
+        *("UPDATE calls SET called_at = 0", "UPDATE calls SET seq = 9"),
+    ],
+)
+@pytest.mark.parametrize("outcome", ["", "OK"])
+def test_a_call_is_kept_as_it_was(staffed: Database, statement: str, outcome: str) -> None:
+    call(staffed, outcome)
+    with pytest.raises(RegisterRefused), staffed.write() as connection:
+        connection.execute(text(statement))
+
+
 @pytest.mark.parametrize(("source", "kind"), [(MANUAL, SET_STATUSES), (IMPORT, STATUS_IMPORT)])
 def test_a_red_with_an_approval_is_entered(staffed: Database, source: int, kind: int) -> None:
     change(staffed, RED, source, approval(staffed, kind=kind))
 
 
 @pytest.mark.parametrize(
-    ("colour", "source"), [(GREEN, MANUAL), (2, MANUAL), (0, TEST), (RED, TEST), (GREEN, ENDED)]
+    ("colour", "source"), [(GREEN, MANUAL), (2, MANUAL), (0, TEST), (2, TEST), (GREEN, ENDED)]
 )
 def test_other_changes_need_no_approval(staffed: Database, colour: int, source: int) -> None:
     change(staffed, colour, source, None)

@@ -442,7 +442,13 @@ def test_rows_that_are_known_cost_nothing(database: Database, statuses: Statuses
 
 
 def consent(
-    database: Database, *, green: int = 0, yellow: int = 0, red: int = 0, later_s: int = 0
+    database: Database,
+    *,
+    green: int = 0,
+    yellow: int = 0,
+    red: int = 0,
+    later_s: int = 0,
+    is_for_batch: bool = True,
 ) -> OpenAllowance:
     """Return a consent that a second person gave to the clerk, as it is `later_s` later."""
     client_id, second = add_client(database, "clerk"), add_client(database, "second person")
@@ -457,7 +463,11 @@ def consent(
     with database.write() as connection:
         open_consent(connection, approval_id=approval_id, file_sha256=bytes(32), counts=counts)
     return lambda connection: ImportConsent(
-        connection, approval_id=approval_id, client_id=client_id, now=NOW + later_s
+        connection,
+        approval_id=approval_id,
+        client_id=client_id,
+        now=NOW + later_s,
+        is_for_batch=is_for_batch,
     )
 
 
@@ -502,6 +512,14 @@ def test_known_and_refused_rows_take_nothing_from_a_consent(database: Database, 
     assert left(database) == (0, 0, 1)
 
 
+def test_a_consent_to_other_batches_covers_nothing(database: Database, statuses: Statuses) -> None:
+    (holder,) = enrol(database)
+    given = consent(database, red=1, is_for_batch=False)
+    entered = enter(statuses, [red(holder, external_id="D1")], open_allowance=given)
+    assert "the file was changed since it was asked for" in entered.refused[0][1]
+    assert left(database) == (0, 0, 1)
+
+
 def test_a_consent_can_be_used_for_a_week(database: Database, statuses: Statuses) -> None:
     (holder,) = enrol(database)
     given = consent(database, red=1, later_s=CONSENT_LIFE_S - 1)
@@ -525,7 +543,9 @@ def test_a_consent_that_is_not_approved_is_none(
         enter(
             statuses,
             [green(1, external_id="D1")],
-            open_allowance=lambda c: ImportConsent(c, approval_id=approval_id, client_id=client_id, now=NOW),
+            open_allowance=lambda c: ImportConsent(
+                c, approval_id=approval_id, client_id=client_id, now=NOW, is_for_batch=True
+            ),
         )
 
 
@@ -534,7 +554,11 @@ def test_a_consent_to_another_client_is_none(database: Database, statuses: Statu
     another = add_client(database, "another clerk")
     with pytest.raises(PermissionDenied):
         enter(
-            statuses, [], open_allowance=lambda c: ImportConsent(c, approval_id=1, client_id=another, now=NOW)
+            statuses,
+            [],
+            open_allowance=lambda c: ImportConsent(
+                c, approval_id=1, client_id=another, now=NOW, is_for_batch=True
+            ),
         )
 
 
@@ -544,7 +568,9 @@ def test_an_approval_of_something_else_is_no_consent(database: Database, statuse
         enter(
             statuses,
             [],
-            open_allowance=lambda c: ImportConsent(c, approval_id=approval_id, client_id=1, now=NOW),
+            open_allowance=lambda c: ImportConsent(
+                c, approval_id=approval_id, client_id=1, now=NOW, is_for_batch=True
+            ),
         )
 
 

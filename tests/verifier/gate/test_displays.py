@@ -86,6 +86,12 @@ def test_a_line_is_written_out_at_once() -> None:
     assert (stream.getvalue().count("\n"), stream.flushes) == (2, 2)
 
 
+def test_a_hint_in_json_can_be_read_by_people() -> None:
+    stream = io.StringIO()
+    JsonLines(stream, gate_id="north-3").show(RED, Tally())
+    assert "王*秀" in stream.getvalue()
+
+
 def test_between_scans_lines_are_silent() -> None:
     stream = io.StringIO()
     for display in (PlainLines(stream), JsonLines(stream, gate_id="north-3")):
