@@ -5,10 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psutil
-
 from tests.eventually import eventually
 from tests.issuer.postgres_server import PostgresServer
+from tests.loadtest.test_processes import is_running
 
 _STARTER = """
 from tests.issuer.postgres_server import PostgresServer
@@ -16,10 +15,6 @@ server = PostgresServer()
 print(server.pid, server.folder, flush=True)
 input()
 """
-
-
-def is_running(pid: int) -> bool:
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 def test_a_killed_test_run_leaves_no_server_and_no_files() -> None:

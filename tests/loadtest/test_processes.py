@@ -18,9 +18,16 @@ from loadtest.processes import ProcessError, ServerProcess
 ROOT = Path(__file__).parents[2]
 
 
+def is_running(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 def wait_until_gone(pid: int, timeout_s: float = 10) -> None:
     deadline = time.monotonic() + timeout_s
-    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+    while is_running(pid):
         assert time.monotonic() < deadline, f"process {pid} was left behind"
         time.sleep(0.01)
 
