@@ -12,12 +12,15 @@ from grpc_tools import protoc
 
 ROOT = Path(__file__).parent.parent
 PROTOS = (
+    "verifier/v1/scan_log.proto",
     "verifier/v1/verifier.proto",
     "issuer/v1/access.proto",
     "issuer/v1/admin.proto",
     "issuer/v1/cache.proto",
+    "issuer/v1/gates.proto",
     "issuer/v1/issuer.proto",
     "issuer/v1/keys.proto",
+    "issuer/v1/scans.proto",
 )
 
 

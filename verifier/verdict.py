@@ -6,8 +6,10 @@ Precedence, first that applies:
     REPLACED        the record is of another generation
     SUSPENDED, REVOKED
     NO_STATUS       the credential is in force, but no colour was ever set
-    RED, YELLOW     before any age: whoever is red is told so, however old the news
+    RED, YELLOW     before any age: whoever is red is told so, however old the news; no YELLOW where the
+                    policy lets yellow pass
     TEST_TOO_OLD, STATUS_TOO_OLD
+    ALREADY_USED    one entry a window, asked last and of a green alone (verifier.access.entries)
     GREEN           what is left
 A gate opens on GREEN and on nothing else, so in doubt every step above keeps it closed.
 """
@@ -52,14 +54,24 @@ class Verdict(IntEnum):
     NO_STATUS = 12
     TEST_TOO_OLD = 13
     STATUS_TOO_OLD = 14
+    ALREADY_USED = 15
+
+
+# Nobody's card is read twice by mistake for so long, and a shift is longer.
+DEFAULT_PAPER_ENTRY_S = 900
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a verifier asks of a green record. None asks nothing."""
+    """What a gate asks of a green record. None asks nothing."""
 
     max_test_age_s: int | None = None
     max_status_age_s: float | None = None
+    yellow_opens: bool = False
+    is_one_entry: bool = False  # a code opens once in its window
+    paper_entry_s: int = (
+        DEFAULT_PAPER_ENTRY_S  # a PAPER card's window lasts for months: it opens once in this
+    )
 
 
 _BY_ERROR: dict[type[CodeError], Verdict] = {
@@ -107,7 +119,7 @@ def decide(code: Code, record: StatusRecord | None, status_age_s: float, policy:
         return Verdict.NO_STATUS
     if record.colour is Colour.RED:
         return Verdict.RED
-    if record.colour is Colour.YELLOW:
+    if record.colour is Colour.YELLOW and not policy.yellow_opens:
         return Verdict.YELLOW
     return _decide_on_ages(record, status_age_s, policy, now)
 

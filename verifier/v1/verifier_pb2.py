@@ -24,31 +24,33 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1averifier/v1/verifier.proto\x12\x0bverifier.v1\"F\n\x11VerifyCodeRequest\x12\x0f\n\x07qr_text\x18\x01 \x01(\x0c\x12\x0f\n\x07scan_id\x18\x02 \x01(\t\x12\x0f\n\x07gate_id\x18\x03 \x01(\t\"\xb4\x02\n\x12VerifyCodeResponse\x12\x0f\n\x07scan_id\x18\x01 \x01(\t\x12%\n\x07verdict\x18\x02 \x01(\x0e\x32\x14.verifier.v1.Verdict\x12#\n\x06\x63olour\x18\x03 \x01(\x0e\x32\x13.verifier.v1.Colour\x12\x15\n\rcolour_reason\x18\x04 \x01(\r\x12\x1a\n\x12last_negative_test\x18\x05 \x01(\x03\x12)\n\x04kind\x18\x06 \x01(\x0e\x32\x1b.verifier.v1.CredentialKind\x12\x0c\n\x04hint\x18\x07 \x01(\t\x12\x17\n\ncode_age_s\x18\x08 \x01(\x12H\x00\x88\x01\x01\x12\x15\n\rstatus_age_ms\x18\t \x01(\x04\x12\x16\n\x0everified_at_ms\x18\n \x01(\x03\x42\r\n\x0b_code_age_s\"C\n\x12VerifyCodesRequest\x12-\n\x05scans\x18\x01 \x03(\x0b\x32\x1e.verifier.v1.VerifyCodeRequest\"H\n\x13VerifyCodesResponse\x12\x31\n\x08verdicts\x18\x01 \x03(\x0b\x32\x1f.verifier.v1.VerifyCodeResponse\"C\n\x13StreamVerifyRequest\x12,\n\x04scan\x18\x01 \x01(\x0b\x32\x1e.verifier.v1.VerifyCodeRequest\"H\n\x14StreamVerifyResponse\x12\x30\n\x07verdict\x18\x01 \x01(\x0b\x32\x1f.verifier.v1.VerifyCodeResponse*\xe4\x02\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x11\n\rVERDICT_GREEN\x10\x01\x12\x12\n\x0eVERDICT_YELLOW\x10\x02\x12\x0f\n\x0bVERDICT_RED\x10\x03\x12\x15\n\x11VERDICT_MALFORMED\x10\x04\x12\x17\n\x13VERDICT_UNKNOWN_KEY\x10\x05\x12\x19\n\x15VERDICT_BAD_SIGNATURE\x10\x06\x12\x19\n\x15VERDICT_NOT_YET_VALID\x10\x07\x12\x13\n\x0fVERDICT_EXPIRED\x10\x08\x12\x14\n\x10VERDICT_REPLACED\x10\t\x12\x15\n\x11VERDICT_SUSPENDED\x10\n\x12\x13\n\x0fVERDICT_REVOKED\x10\x0b\x12\x15\n\x11VERDICT_NO_STATUS\x10\x0c\x12\x18\n\x14VERDICT_TEST_TOO_OLD\x10\r\x12\x1a\n\x16VERDICT_STATUS_TOO_OLD\x10\x0e*g\n\x0e\x43redentialKind\x12\x1f\n\x1b\x43REDENTIAL_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43REDENTIAL_KIND_PHONE\x10\x01\x12\x19\n\x15\x43REDENTIAL_KIND_PAPER\x10\x02*U\n\x06\x43olour\x12\x16\n\x12\x43OLOUR_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x43OLOUR_GREEN\x10\x01\x12\x11\n\rCOLOUR_YELLOW\x10\x02\x12\x0e\n\nCOLOUR_RED\x10\x03\x32\x8b\x02\n\x0fVerifierService\x12M\n\nVerifyCode\x12\x1e.verifier.v1.VerifyCodeRequest\x1a\x1f.verifier.v1.VerifyCodeResponse\x12P\n\x0bVerifyCodes\x12\x1f.verifier.v1.VerifyCodesRequest\x1a .verifier.v1.VerifyCodesResponse\x12W\n\x0cStreamVerify\x12 .verifier.v1.StreamVerifyRequest\x1a!.verifier.v1.StreamVerifyResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1averifier/v1/verifier.proto\x12\x0bverifier.v1\"F\n\x11VerifyCodeRequest\x12\x0f\n\x07qr_text\x18\x01 \x01(\x0c\x12\x0f\n\x07scan_id\x18\x02 \x01(\t\x12\x0f\n\x07gate_id\x18\x03 \x01(\t\"\xe2\x02\n\x12VerifyCodeResponse\x12\x0f\n\x07scan_id\x18\x01 \x01(\t\x12%\n\x07verdict\x18\x02 \x01(\x0e\x32\x14.verifier.v1.Verdict\x12#\n\x06\x63olour\x18\x03 \x01(\x0e\x32\x13.verifier.v1.Colour\x12\x15\n\rcolour_reason\x18\x04 \x01(\r\x12\x1a\n\x12last_negative_test\x18\x05 \x01(\x03\x12)\n\x04kind\x18\x06 \x01(\x0e\x32\x1b.verifier.v1.CredentialKind\x12\x0c\n\x04hint\x18\x07 \x01(\t\x12\x17\n\ncode_age_s\x18\x08 \x01(\x12H\x00\x88\x01\x01\x12\x15\n\rstatus_age_ms\x18\t \x01(\x04\x12\x16\n\x0everified_at_ms\x18\n \x01(\x03\x12,\n\x0b\x65ntry_scope\x18\x0b \x01(\x0e\x32\x17.verifier.v1.EntryScopeB\r\n\x0b_code_age_s\"C\n\x12VerifyCodesRequest\x12-\n\x05scans\x18\x01 \x03(\x0b\x32\x1e.verifier.v1.VerifyCodeRequest\"H\n\x13VerifyCodesResponse\x12\x31\n\x08verdicts\x18\x01 \x03(\x0b\x32\x1f.verifier.v1.VerifyCodeResponse\"C\n\x13StreamVerifyRequest\x12,\n\x04scan\x18\x01 \x01(\x0b\x32\x1e.verifier.v1.VerifyCodeRequest\"H\n\x14StreamVerifyResponse\x12\x30\n\x07verdict\x18\x01 \x01(\x0b\x32\x1f.verifier.v1.VerifyCodeResponse*\xfe\x02\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x11\n\rVERDICT_GREEN\x10\x01\x12\x12\n\x0eVERDICT_YELLOW\x10\x02\x12\x0f\n\x0bVERDICT_RED\x10\x03\x12\x15\n\x11VERDICT_MALFORMED\x10\x04\x12\x17\n\x13VERDICT_UNKNOWN_KEY\x10\x05\x12\x19\n\x15VERDICT_BAD_SIGNATURE\x10\x06\x12\x19\n\x15VERDICT_NOT_YET_VALID\x10\x07\x12\x13\n\x0fVERDICT_EXPIRED\x10\x08\x12\x14\n\x10VERDICT_REPLACED\x10\t\x12\x15\n\x11VERDICT_SUSPENDED\x10\n\x12\x13\n\x0fVERDICT_REVOKED\x10\x0b\x12\x15\n\x11VERDICT_NO_STATUS\x10\x0c\x12\x18\n\x14VERDICT_TEST_TOO_OLD\x10\r\x12\x1a\n\x16VERDICT_STATUS_TOO_OLD\x10\x0e\x12\x18\n\x14VERDICT_ALREADY_USED\x10\x0f*g\n\x0e\x43redentialKind\x12\x1f\n\x1b\x43REDENTIAL_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43REDENTIAL_KIND_PHONE\x10\x01\x12\x19\n\x15\x43REDENTIAL_KIND_PAPER\x10\x02*U\n\x06\x43olour\x12\x16\n\x12\x43OLOUR_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x43OLOUR_GREEN\x10\x01\x12\x11\n\rCOLOUR_YELLOW\x10\x02\x12\x0e\n\nCOLOUR_RED\x10\x03*X\n\nEntryScope\x12\x1b\n\x17\x45NTRY_SCOPE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x45NTRY_SCOPE_ALL\x10\x01\x12\x18\n\x14\x45NTRY_SCOPE_VERIFIER\x10\x02\x32\x8b\x02\n\x0fVerifierService\x12M\n\nVerifyCode\x12\x1e.verifier.v1.VerifyCodeRequest\x1a\x1f.verifier.v1.VerifyCodeResponse\x12P\n\x0bVerifyCodes\x12\x1f.verifier.v1.VerifyCodesRequest\x1a .verifier.v1.VerifyCodesResponse\x12W\n\x0cStreamVerify\x12 .verifier.v1.StreamVerifyRequest\x1a!.verifier.v1.StreamVerifyResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'verifier.v1.verifier_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_VERDICT']._serialized_start=713
-  _globals['_VERDICT']._serialized_end=1069
-  _globals['_CREDENTIALKIND']._serialized_start=1071
-  _globals['_CREDENTIALKIND']._serialized_end=1174
-  _globals['_COLOUR']._serialized_start=1176
-  _globals['_COLOUR']._serialized_end=1261
+  _globals['_VERDICT']._serialized_start=759
+  _globals['_VERDICT']._serialized_end=1141
+  _globals['_CREDENTIALKIND']._serialized_start=1143
+  _globals['_CREDENTIALKIND']._serialized_end=1246
+  _globals['_COLOUR']._serialized_start=1248
+  _globals['_COLOUR']._serialized_end=1333
+  _globals['_ENTRYSCOPE']._serialized_start=1335
+  _globals['_ENTRYSCOPE']._serialized_end=1423
   _globals['_VERIFYCODEREQUEST']._serialized_start=43
   _globals['_VERIFYCODEREQUEST']._serialized_end=113
   _globals['_VERIFYCODERESPONSE']._serialized_start=116
-  _globals['_VERIFYCODERESPONSE']._serialized_end=424
-  _globals['_VERIFYCODESREQUEST']._serialized_start=426
-  _globals['_VERIFYCODESREQUEST']._serialized_end=493
-  _globals['_VERIFYCODESRESPONSE']._serialized_start=495
-  _globals['_VERIFYCODESRESPONSE']._serialized_end=567
-  _globals['_STREAMVERIFYREQUEST']._serialized_start=569
-  _globals['_STREAMVERIFYREQUEST']._serialized_end=636
-  _globals['_STREAMVERIFYRESPONSE']._serialized_start=638
-  _globals['_STREAMVERIFYRESPONSE']._serialized_end=710
-  _globals['_VERIFIERSERVICE']._serialized_start=1264
-  _globals['_VERIFIERSERVICE']._serialized_end=1531
+  _globals['_VERIFYCODERESPONSE']._serialized_end=470
+  _globals['_VERIFYCODESREQUEST']._serialized_start=472
+  _globals['_VERIFYCODESREQUEST']._serialized_end=539
+  _globals['_VERIFYCODESRESPONSE']._serialized_start=541
+  _globals['_VERIFYCODESRESPONSE']._serialized_end=613
+  _globals['_STREAMVERIFYREQUEST']._serialized_start=615
+  _globals['_STREAMVERIFYREQUEST']._serialized_end=682
+  _globals['_STREAMVERIFYRESPONSE']._serialized_start=684
+  _globals['_STREAMVERIFYRESPONSE']._serialized_end=756
+  _globals['_VERIFIERSERVICE']._serialized_start=1426
+  _globals['_VERIFIERSERVICE']._serialized_end=1693
 # @@protoc_insertion_point(module_scope)

@@ -24,6 +24,7 @@ class Verdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     VERDICT_NO_STATUS: _ClassVar[Verdict]
     VERDICT_TEST_TOO_OLD: _ClassVar[Verdict]
     VERDICT_STATUS_TOO_OLD: _ClassVar[Verdict]
+    VERDICT_ALREADY_USED: _ClassVar[Verdict]
 
 class CredentialKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -37,6 +38,12 @@ class Colour(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     COLOUR_GREEN: _ClassVar[Colour]
     COLOUR_YELLOW: _ClassVar[Colour]
     COLOUR_RED: _ClassVar[Colour]
+
+class EntryScope(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ENTRY_SCOPE_UNSPECIFIED: _ClassVar[EntryScope]
+    ENTRY_SCOPE_ALL: _ClassVar[EntryScope]
+    ENTRY_SCOPE_VERIFIER: _ClassVar[EntryScope]
 VERDICT_UNSPECIFIED: Verdict
 VERDICT_GREEN: Verdict
 VERDICT_YELLOW: Verdict
@@ -52,6 +59,7 @@ VERDICT_REVOKED: Verdict
 VERDICT_NO_STATUS: Verdict
 VERDICT_TEST_TOO_OLD: Verdict
 VERDICT_STATUS_TOO_OLD: Verdict
+VERDICT_ALREADY_USED: Verdict
 CREDENTIAL_KIND_UNSPECIFIED: CredentialKind
 CREDENTIAL_KIND_PHONE: CredentialKind
 CREDENTIAL_KIND_PAPER: CredentialKind
@@ -59,6 +67,9 @@ COLOUR_UNSPECIFIED: Colour
 COLOUR_GREEN: Colour
 COLOUR_YELLOW: Colour
 COLOUR_RED: Colour
+ENTRY_SCOPE_UNSPECIFIED: EntryScope
+ENTRY_SCOPE_ALL: EntryScope
+ENTRY_SCOPE_VERIFIER: EntryScope
 
 class VerifyCodeRequest(_message.Message):
     __slots__ = ("qr_text", "scan_id", "gate_id")
@@ -71,7 +82,7 @@ class VerifyCodeRequest(_message.Message):
     def __init__(self, qr_text: _Optional[bytes] = ..., scan_id: _Optional[str] = ..., gate_id: _Optional[str] = ...) -> None: ...
 
 class VerifyCodeResponse(_message.Message):
-    __slots__ = ("scan_id", "verdict", "colour", "colour_reason", "last_negative_test", "kind", "hint", "code_age_s", "status_age_ms", "verified_at_ms")
+    __slots__ = ("scan_id", "verdict", "colour", "colour_reason", "last_negative_test", "kind", "hint", "code_age_s", "status_age_ms", "verified_at_ms", "entry_scope")
     SCAN_ID_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     COLOUR_FIELD_NUMBER: _ClassVar[int]
@@ -82,6 +93,7 @@ class VerifyCodeResponse(_message.Message):
     CODE_AGE_S_FIELD_NUMBER: _ClassVar[int]
     STATUS_AGE_MS_FIELD_NUMBER: _ClassVar[int]
     VERIFIED_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    ENTRY_SCOPE_FIELD_NUMBER: _ClassVar[int]
     scan_id: str
     verdict: Verdict
     colour: Colour
@@ -92,7 +104,8 @@ class VerifyCodeResponse(_message.Message):
     code_age_s: int
     status_age_ms: int
     verified_at_ms: int
-    def __init__(self, scan_id: _Optional[str] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., colour: _Optional[_Union[Colour, str]] = ..., colour_reason: _Optional[int] = ..., last_negative_test: _Optional[int] = ..., kind: _Optional[_Union[CredentialKind, str]] = ..., hint: _Optional[str] = ..., code_age_s: _Optional[int] = ..., status_age_ms: _Optional[int] = ..., verified_at_ms: _Optional[int] = ...) -> None: ...
+    entry_scope: EntryScope
+    def __init__(self, scan_id: _Optional[str] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., colour: _Optional[_Union[Colour, str]] = ..., colour_reason: _Optional[int] = ..., last_negative_test: _Optional[int] = ..., kind: _Optional[_Union[CredentialKind, str]] = ..., hint: _Optional[str] = ..., code_age_s: _Optional[int] = ..., status_age_ms: _Optional[int] = ..., verified_at_ms: _Optional[int] = ..., entry_scope: _Optional[_Union[EntryScope, str]] = ...) -> None: ...
 
 class VerifyCodesRequest(_message.Message):
     __slots__ = ("scans",)

@@ -1,0 +1,34 @@
+"""How much one worker takes on at once, whatever engine it is."""
+
+from dataclasses import dataclass
+
+MAX_SCANS_PER_CALL = 1_000
+MAX_ID_CHARACTERS = 64
+# The longest scan of a gate that keeps to the API: 513 bytes of QR text, two ids, and room.
+MAX_SCAN_BYTES = 1 << 10
+# 1 000 scans with the longest ids and PAPER codes are about 500 KiB.
+MAX_BATCH_BYTES = 1 << 20
+# A bearer key, gRPC's own headers and a trace; what is over it is refused by the transport.
+MAX_METADATA_BYTES = 8 << 10
+# Long enough for a burst to pass, short enough for a person at a turnstile.
+RETRY_DELAY_MS = 250
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The bounds that an operator may change; counts are for one worker."""
+
+    threads: int = 16  # grpcio engine: for unary calls
+    max_backlog: int = 256  # unary calls that may wait
+    max_streams: int = 256  # open StreamVerify calls
+    batch_threads: int = 2  # grpcio engine
+    max_batch_backlog: int = 32  # VerifyCodes calls that may wait; a full one takes a tenth of a second
+    max_connections: int = 4_096
+    max_streams_per_connection: int = 128
+    # Connections are spread over workers when they are made; ended at this age, give or take a tenth, they
+    # spread anew. Clients connect again by themselves.
+    connection_age_s: float = 1_800.0
+    connection_age_grace_s: float = 30.0  # for calls under way on it, streams among them
+    connection_idle_s: float = 900.0
+    # A peer that does not finish its handshake, its headers or its message in this time is let go.
+    slow_peer_s: float = 10.0

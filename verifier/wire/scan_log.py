@@ -1,0 +1,66 @@
+"""The scan log on disk and in Redis: frames, names of keys, and the fields of a batch. Pure.
+
+    frame                     u16 0x4C47, u16 length, u32 CRC-32 (zlib) of the entry, entry; little-endian.
+                              An entry is a serialized verifier.v1.ScanLogEntry
+    gatelight:scans           stream of batches. Fields: j journal id (16 hex digits, one a journal folder),
+                              n batch number in decimal, ascending by journal, e frames
+    gatelight:scans:archived  hash: journal id -> the highest batch number that is in the archive
+
+The archive reads through the consumer group `archive`. When a batch is in its database, it acknowledges and
+deletes the stream entry and notes the number in one MULTI. Only then are the segments of the batch freed: a
+Redis that loses its memory loses no scan. What is shipped twice is stored once, by the identity of its
+entries (gate, scan_id, verdict, code hash).
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+SCANS_KEY = "gatelight:scans"
+ARCHIVED_KEY = "gatelight:scans:archived"
+ARCHIVE_GROUP = "archive"
+JOURNAL_FIELD = b"j"
+NUMBER_FIELD = b"n"
+ENTRIES_FIELD = b"e"
+# A batch travels in one command and is stored in one transaction.
+MAX_BATCH_BYTES = 256 << 10
+# An entry with the longest ids is about 600 bytes.
+MAX_ENTRY_BYTES = 1 << 10
+
+_MAGIC = 0x4C47
+_HEAD = struct.Struct("<HHI")
+_MAGIC_BYTES = struct.pack("<H", _MAGIC)
+
+
+def frame(entry: bytes) -> bytes:
+    """Return an entry in its frame."""
+    return _HEAD.pack(_MAGIC, len(entry), zlib.crc32(entry)) + entry
+
+
+def read_frames(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """Return the sound entries in `content`, each with where its frame ends.
+
+    What is damaged is passed over, up to the next sound frame; an incomplete frame at the end is left.
+    """
+    at = 0
+    while at + _HEAD.size <= len(content):
+        magic, length, crc = _HEAD.unpack_from(content, at)
+        begin = at + _HEAD.size
+        end = begin + length
+        if magic == _MAGIC and length <= MAX_ENTRY_BYTES:
+            if end > len(content):
+                # Incomplete, or a damaged head: then a sound frame follows somewhere behind it.
+                if (at := _next_frame(content, at + 1)) < 0:
+                    return
+                continue
+            entry = content[begin:end]
+            if zlib.crc32(entry) == crc:
+                yield end, entry
+                at = end
+                continue
+        if (at := _next_frame(content, at + 1)) < 0:
+            return
+
+
+def _next_frame(content: bytes, at: int) -> int:
+    return content.find(_MAGIC_BYTES, at)
