@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from issuer.register.entries import ChangeSource, StatusChange
 from issuer.register.history import ChangeRow, append
+from issuer.register.import_rows import find_rows
 from issuer.register.outbox import enqueue
 from issuer.register.schema import credentials, holders
 
@@ -63,13 +64,9 @@ def read_people(connection: Connection, changes: Iterable[StatusChange]) -> Peop
             ids.add(change.holder_id)
         else:
             external_ids.add(change.holder_external_id)
-    columns = select(holders.c.id, holders.c.external_id, holders.c.erased_at)
-    by_id = connection.execute(columns.where(holders.c.id.in_(ids))).all() if ids else ()
-    by_external_id = (
-        connection.execute(columns.where(holders.c.external_id.in_(external_ids))).all()
-        if external_ids
-        else ()
-    )
+    columns = (holders.c.id, holders.c.external_id, holders.c.erased_at)
+    by_id = find_rows(connection, columns, holders.c.id, ids)
+    by_external_id = find_rows(connection, columns, holders.c.external_id, external_ids)
     return People(
         {row_id: Holder(row_id, erased_at is not None) for row_id, _, erased_at in by_id},
         {

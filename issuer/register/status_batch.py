@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from issuer.register.allowances import Allowance
 from issuer.register.changes import People, find_problem, name_of_holder, read_people
 from issuer.register.entries import ChangeSource, StatusChange
-from issuer.register.import_rows import Outcome, RowRefused
+from issuer.register.import_rows import Outcome, RowRefused, find_rows
 from issuer.register.schema import status_changes
 
 
@@ -82,11 +82,9 @@ def _decision(holder_id: int, change: StatusChange) -> tuple[int, ...]:
 def _read_known(
     connection: Connection, changes: Iterable[StatusChange], source: ChangeSource
 ) -> Mapping[str | None, _Before]:
-    external_ids = {change.external_id for change in changes}
-    if not external_ids:
-        return {}
     known = status_changes.c
-    query = select(
+    columns = (
+        known.source,
         known.external_id,
         known.seq,
         known.holder_id,
@@ -94,8 +92,10 @@ def _read_known(
         known.reason,
         known.negative_test_min,
         known.valid_until,
-    ).where(known.external_id.in_(external_ids), known.source == int(source))
+    )
+    found = find_rows(connection, columns, known.external_id, {change.external_id for change in changes})
     return {
         external_id: _Before(seq, tuple(decision))
-        for external_id, seq, *decision in connection.execute(query)
+        for its_source, external_id, seq, *decision in found
+        if its_source == source
     }
