@@ -8,18 +8,18 @@ sends again at most the batches behind the checkpoint; the issuer knows their ro
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import grpc
 
+from issuer.cli.batch_request import BatchRequest, as_request
 from issuer.cli.batch_stream import BatchStream, NoBatchAnswer
 from issuer.cli.checkpoint import Checkpoint, Counts, FileIdentity
-from issuer.cli.import_errors import BadRow
-from issuer.cli.import_file import Batch, ImportFile, Row, UnreadRow
+from issuer.cli.import_file import Batch, ImportFile, UnreadRow
 from issuer.cli.result_file import CsvRejects, IssuedFile, JsonRejects
-from issuer.cli.rows import RowKind, add_row
+from issuer.cli.rows import RowKind
 
 # One that the issuer works on, and one that is ready when it is done.
 _MAX_UNANSWERED = 2
@@ -33,18 +33,6 @@ _WORTH_A_RETRY = frozenset(
         grpc.StatusCode.DEADLINE_EXCEEDED,
     }
 )
-
-
-@dataclass(slots=True)
-class _Sent:
-    """A batch, and what of it was sent."""
-
-    request: Any  # None: none of its rows could be
-    rows: list[Row]
-    lines: list[int]
-    unread: list[UnreadRow]
-    batch: Batch
-    external_ids: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +72,7 @@ class Import:
         checkpoint says where a rerun goes on.
         """
         publication = 0
-        unanswered: deque[_Sent] = deque()
+        unanswered: deque[BatchRequest] = deque()
         backoff: Iterator[float] = iter(())  # before the first answer there is nothing to come back
         batches = iter(self.file.read_batch, None)
         stream: BatchStream | None = None
@@ -95,13 +83,13 @@ class Import:
                     while len(unanswered) < _MAX_UNANSWERED and (batch := next(batches, None)) is not None:
                         sent = self._prepare(batch)
                         unanswered.append(sent)
-                        if sent.request is not None:
+                        if sent.rows:
                             stream.send(sent.request)
                     if not unanswered:
                         stream.close(is_broken=False)
                         stream = None
                         return Outcome(self.checkpoint, publication)
-                    answer = stream.receive() if unanswered[0].request is not None else None
+                    answer = stream.receive() if unanswered[0].rows else None
                 except (grpc.RpcError, NoBatchAnswer) as error:
                     _drop(stream)
                     stream = None
@@ -121,34 +109,20 @@ class Import:
             if self.issued is not None:
                 self.issued.close()
 
-    def _open(self, unanswered: Sequence[_Sent]) -> BatchStream:
+    def _open(self, unanswered: Sequence[BatchRequest]) -> BatchStream:
         stream = BatchStream(self.call, timeout_s=self.timeout_s)
         for sent in unanswered:
-            if sent.request is not None:
+            if sent.rows:
                 stream.send(sent.request)
         return stream
 
-    def _prepare(self, batch: Batch) -> _Sent:
-        request = self.kind.new_request()
+    def _prepare(self, batch: Batch) -> BatchRequest:
+        sent = as_request(self.file, self.kind, batch)
         if self.checkpoint.approval_id:
-            request.approval_id = self.checkpoint.approval_id
-        sent = _Sent(request, [], [], list(batch.unread), batch)
-        for row, line in zip(batch.rows, batch.lines, strict=True):
-            try:
-                values = self.file.values(row)
-                add_row(self.kind, request, values)
-            except BadRow as error:
-                sent.unread.append(UnreadRow(line, str(error), row))
-                continue
-            sent.rows.append(row)
-            sent.lines.append(line)
-            if self.issued is not None:
-                sent.external_ids.append(values[0])
-        if not sent.rows:
-            sent.request = None
+            sent.request.approval_id = self.checkpoint.approval_id
         return sent
 
-    def _settle(self, sent: _Sent, answer: Any) -> None:
+    def _settle(self, sent: BatchRequest, answer: Any) -> None:
         rejected = list(sent.unread)
         known = 0
         if answer is not None:
@@ -166,8 +140,8 @@ class Import:
         counts = self.checkpoint.counts
         self.checkpoint = replace(
             self.checkpoint,
-            offset=sent.batch.end.offset,
-            line=sent.batch.end.line,
+            offset=sent.end.offset,
+            line=sent.end.line,
             rejects_size=self.rejects.size,
             output_size=0 if self.issued is None else self.issued.size,
             counts=Counts(

@@ -4,12 +4,11 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from issuer.batch_sha256 import sha256_of_batch
-from issuer.cli.import_errors import BadRow
-from issuer.cli.import_file import Batch, ImportFile, UnreadRow
-from issuer.cli.rows import STATUSES, RowKind, add_row
+from issuer.cli.batch_request import as_request
+from issuer.cli.import_file import ImportFile, UnreadRow
+from issuer.cli.rows import STATUSES, RowKind
 from verifier.wire.status_record import Colour
 
 # Enough to see what is wrong with a file.
@@ -36,7 +35,8 @@ def survey(file: ImportFile, kind: RowKind, *, on_progress: Callable[[int], None
     batches: list[bytes] = []
     colours = dict.fromkeys((Colour.GREEN, Colour.YELLOW, Colour.RED), 0)
     while (batch := file.read_batch()) is not None:
-        request, bad = _try(file, kind, batch)
+        made = as_request(file, kind, batch)
+        request, bad = made.request, sorted(made.unread, key=lambda one: one.line)
         rows += len(request.rows)
         unread += len(bad)
         first += bad[: _SHOWN_UNREAD - len(first)]
@@ -63,14 +63,3 @@ def sha256_of(path: Path) -> bytes:
     """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
-
-
-def _try(file: ImportFile, kind: RowKind, batch: Batch) -> tuple[Any, list[UnreadRow]]:
-    request = kind.new_request()
-    bad = list(batch.unread)
-    for row, line in zip(batch.rows, batch.lines, strict=True):
-        try:
-            add_row(kind, request, file.values(row))
-        except BadRow as error:
-            bad.append(UnreadRow(line, str(error), row))
-    return request, sorted(bad, key=lambda one: one.line)
