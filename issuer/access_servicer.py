@@ -7,7 +7,6 @@ never holders.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from sqlalchemy import Connection
 
@@ -19,14 +18,13 @@ from issuer.access.roles import STAFF, Caller, Role
 from issuer.access.settling import Approvals
 from issuer.answers import Gatekeeper, answers
 from issuer.errors import InvalidArgument
+from issuer.proto_enum import as_enum
 from issuer.register.statuses import ISSUER_ITSELF
+from issuer.requests import page_size, sha256
 from issuer.v1 import access_pb2 as pb
 from issuer.v1 import admin_pb2
 from issuer.v1.access_pb2_grpc import AccessServiceServicer
 
-MAX_PAGE_SIZE = 1_000
-_DEFAULT_PAGE_SIZE = 100
-_SHA256_BYTES = 32
 # Enough for people to compare.
 _SHOWN_HEX_DIGITS = 16
 # As of AdminService.GetStatus.
@@ -115,7 +113,7 @@ class AccessServicer(AccessServiceServicer):
         """Return a page of requests."""
         entries, has_more = self._approvals.page(
             state=_read_state(request.state),
-            page_size=_read_page_size(request.page_size),
+            page_size=page_size(request.page_size),
             before_id=_read_id("before_id", request.before_id),
         )
         return pb.ListApprovalsResponse(approvals=[_approval(entry) for entry in entries], has_more=has_more)
@@ -146,7 +144,7 @@ class AccessServicer(AccessServiceServicer):
         """Return a page of the record of calls."""
         entries, has_more = self._calls.page(
             client=_read_name(request.client, "client") if request.client else "",
-            page_size=_read_page_size(request.page_size),
+            page_size=page_size(request.page_size),
             before_seq=_read_id("before_seq", request.before_seq),
         )
         return pb.ListCallsResponse(calls=[_call(entry) for entry in entries], has_more=has_more)
@@ -184,20 +182,18 @@ def read_new_client(request: pb.AddClientRequest) -> NewClient:
     known_by = request.WhichOneof("known_by")
     if known_by is None:
         raise InvalidArgument("known_by", "expected bearer_key_sha256 or certificate_sha256")
-    sha256: bytes = getattr(request, known_by)
-    if len(sha256) != _SHA256_BYTES:
-        raise InvalidArgument(known_by, f"expected {_SHA256_BYTES} bytes, got {len(sha256)}")
+    its_sha256 = sha256(getattr(request, known_by), known_by)
     if known_by == "bearer_key_sha256":
-        return NewClient(name, roles, bearer_key_sha256=sha256)
-    return NewClient(name, roles, certificate_sha256=sha256)
+        return NewClient(name, roles, bearer_key_sha256=its_sha256)
+    return NewClient(name, roles, certificate_sha256=its_sha256)
 
 
 def _known_by(new: NewClient) -> str:
     """Return what tells an approver that it is the client meant, and not another one of that name."""
     if new.bearer_key_sha256 is not None:
         return f"SHA-256 of its key {new.bearer_key_sha256.hex()[:_SHOWN_HEX_DIGITS]}"
-    sha256 = new.certificate_sha256 or b""
-    return f"SHA-256 of its certificate {sha256.hex()[:_SHOWN_HEX_DIGITS]}"
+    its_sha256 = new.certificate_sha256 or b""
+    return f"SHA-256 of its certificate {its_sha256.hex()[:_SHOWN_HEX_DIGITS]}"
 
 
 def _read_name(name: str, field: str = "name") -> str:
@@ -206,12 +202,6 @@ def _read_name(name: str, field: str = "name") -> str:
             field, "expected 1 to 64 characters: letters, digits, hyphens, dots, underscores, @"
         )
     return name
-
-
-def _read_page_size(page_size: int) -> int:
-    if page_size > MAX_PAGE_SIZE:
-        raise InvalidArgument("page_size", f"expected at most {MAX_PAGE_SIZE}, got {page_size}")
-    return page_size or _DEFAULT_PAGE_SIZE
 
 
 def _read_id(field: str, number: int) -> int:
@@ -238,7 +228,7 @@ def _read_state(number: int) -> ApprovalState | None:
 def _client(entry: ClientEntry) -> pb.Client:
     return pb.Client(
         name=entry.name,
-        roles=[_as_enum(role) for role in sorted(entry.roles)],
+        roles=map(as_enum, sorted(entry.roles)),
         added_at=entry.added_at,
         revoked_at=entry.revoked_at,
         has_certificate=entry.has_certificate,
@@ -251,7 +241,7 @@ def _approval(entry: ApprovalEntry) -> pb.Approval:
         summary=entry.summary,
         requested_by=entry.requested_by,
         requested_at=entry.requested_at,
-        state=_as_enum(entry.state),
+        state=as_enum(entry.state),
         settled_by=entry.settled_by,
         settled_at=entry.settled_at,
         outcome=entry.outcome,
@@ -267,8 +257,3 @@ def _call(entry: CallEntry) -> pb.Call:
         called_at=entry.called_at,
         outcome=entry.outcome,
     )
-
-
-def _as_enum(value: int) -> Any:
-    """Return the protobuf value; the numbers of the register are those of the protos."""
-    return int(value)

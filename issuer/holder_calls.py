@@ -6,7 +6,6 @@ them; then the record of calls says whose were shown.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from issuer.access.calls import Calls
 from issuer.access.roles import Caller, Role
@@ -15,6 +14,7 @@ from issuer.answers import Gatekeeper, answers, answers_with_stream
 from issuer.errors import PermissionDenied, TooMany
 from issuer.import_answers import Backlog, outcome
 from issuer.masking import mask_name
+from issuer.proto_enum import as_enum
 from issuer.reasons import Reasons
 from issuer.register.allowances import HOUR_S
 from issuer.register.credentials import Credentials
@@ -250,7 +250,7 @@ class HolderCalls(AdminCalls):
             raise TooMany(
                 f"you suspended, revoked and erased {limit} times within the last hour, which is the most "
                 "for one client: have another clerk do it, or do it later",
-                retry_after_s=moments[-1] + HOUR_S - now if moments else HOUR_S,
+                retry_after_s=moments[-1] + HOUR_S - now,
             )
 
     def _record_revealed(self, method: str, caller: Caller, entries: Sequence[HolderEntry]) -> None:
@@ -265,7 +265,7 @@ class HolderCalls(AdminCalls):
 def status_message(status: HolderStatus, reasons: Reasons) -> pb.Status:
     """Return the status of a holder as a message."""
     return pb.Status(
-        colour=_as_enum(status.colour),
+        colour=as_enum(status.colour),
         reason=status.reason,
         last_negative_test=60 * status.last_negative_test_min,
         valid_until=status.valid_until,
@@ -296,16 +296,11 @@ def _credential(entry: CredentialEntry) -> pb.Credential:
     return pb.Credential(
         credential_index=entry.credential_index,
         holder_id=entry.holder_id,
-        kind=_as_enum(entry.kind),
+        kind=as_enum(entry.kind),
         generation=entry.generation,
-        state=_as_enum(entry.state),
+        state=as_enum(entry.state),
         app=entry.app,
         issued_at=entry.issued_at,
         valid_until=entry.valid_until,
         external_id=entry.external_id,
     )
-
-
-def _as_enum(value: int) -> Any:
-    """Return the protobuf value; the numbers of the register are those of the protos."""
-    return int(value)

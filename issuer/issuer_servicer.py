@@ -19,6 +19,7 @@ from issuer.errors import FailedPrecondition, InvalidArgument, NotFound, TooMany
 from issuer.idempotency import MAX_CHARACTERS, Answered, IdempotencyRecord
 from issuer.keys.ring import KeyRing, Signing
 from issuer.masking import mask_name
+from issuer.proto_enum import as_enum
 from issuer.register.credentials import Credentials
 from issuer.register.entries import CredentialEntry, CredentialStanding
 from issuer.register.keys import Keys
@@ -96,7 +97,7 @@ class IssuerServicer(IssuerServiceServicer):
                 )
             if entry.state is not CredentialStanding.ACTIVE:
                 raise FailedPrecondition(f"credential {index} is {entry.state.name}")
-            if not _windows(entry, window_count, now):
+            if not _is_in_time(entry, now):
                 raise FailedPrecondition(f"credential {index} is {CredentialStanding.EXPIRED.name}")
             signing = self._signing(answered, now)
             if answered is None or not answered.is_free:
@@ -129,7 +130,7 @@ class IssuerServicer(IssuerServiceServicer):
             in_force = {
                 index
                 for index, entry in entries.items()
-                if entry.state is CredentialStanding.ACTIVE and _windows(entry, 1, now)
+                if entry.state is CredentialStanding.ACTIVE and _is_in_time(entry, now)
             }
             # 2. Who asked too often. It is remembered before anything is sent: the answer may get lost.
             signing = self._signing(answered, now)
@@ -215,7 +216,7 @@ class IssuerServicer(IssuerServiceServicer):
                 )
                 for code in codes
             ],
-            kind=int(entry.kind),  # type: ignore[arg-type]
+            kind=as_enum(entry.kind),
             generation=entry.generation,
             refresh_after=_refresh_after(entry, codes, now),
         )
@@ -239,6 +240,11 @@ class IssuerServicer(IssuerServiceServicer):
 def _credential(entry: CredentialEntry) -> Credential:
     hint = mask_name(entry.name) if entry.kind is CredentialKind.PAPER else ""
     return Credential(entry.kind, entry.credential_index, entry.generation, hint, entry.valid_until)
+
+
+def _is_in_time(entry: CredentialEntry, now: int) -> bool:
+    """Tell whether there is a window to sign: with the current one gone, all are."""
+    return bool(_windows(entry, 1, now))
 
 
 def _windows(entry: CredentialEntry, window_count: int, now: int) -> Sequence[tuple[int, int]]:

@@ -16,6 +16,7 @@ from issuer.keys.lifecycle import Key, signing_key, stale_reasons
 from issuer.keys.next_steps import next_step
 from issuer.keys.operations import KeyOperations
 from issuer.keys.rotation import Rotation
+from issuer.proto_enum import as_enum
 from issuer.register.database import Database
 from issuer.v1 import keys_pb2 as pb
 from issuer.v1.keys_pb2_grpc import KeyServiceServicer
@@ -165,7 +166,7 @@ def _key_id(value: bytes) -> bytes:
 def _message(key: Key, *, is_signing: bool, is_published: bool, next_step: str) -> pb.SigningKey:
     return pb.SigningKey(
         key_id=key.key_id,
-        state=int(key.state),  # type: ignore[arg-type]
+        state=as_enum(key.state),
         is_signing=is_signing,
         is_published=is_published,
         created_at=key.created_at,

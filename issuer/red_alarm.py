@@ -8,9 +8,8 @@ import threading
 import structlog
 
 from issuer.metrics import REDS_BY_HAND
+from issuer.register.allowances import HOUR_S
 from issuer.register.statuses import Statuses
-
-_HOUR_S = 3_600
 
 _log = structlog.get_logger("issuer")
 
@@ -29,7 +28,7 @@ class RedAlarm:
     def refresh(self, now: int) -> None:
         """Count the reds of the hour before `now`, Unix seconds; raises RegisterUnavailable."""
         with self._lock:
-            counts = self._statuses.reds_by_hand(since=now - _HOUR_S)
+            counts = self._statuses.reds_by_hand(since=now - HOUR_S)
             for operator in self._counted - counts.keys():
                 REDS_BY_HAND.labels(operator).set(0)
             for operator, count in counts.items():

@@ -28,6 +28,7 @@ MAX_ID = 2**63 - 1
 # The end of the year 9999, behind which no calendar of ours goes.
 MAX_TIME = 253_402_300_799
 
+_SHA256_BYTES = 32
 _MAX_NAME = 200
 _MAX_DOCUMENT_TYPE = 32
 _MAX_DOCUMENT_NUMBER = 64
@@ -101,6 +102,13 @@ def credential_index(value: int, field: str = "credential_index") -> int:
     """Return an index that a credential can have."""
     if value == 0:
         raise InvalidArgument(field, "expected 1 to 4294967295, got 0")
+    return value
+
+
+def sha256(value: bytes, field: str) -> bytes:
+    """Return a hash that has the length of a SHA-256."""
+    if len(value) != _SHA256_BYTES:
+        raise InvalidArgument(field, f"expected {_SHA256_BYTES} bytes, got {len(value)}")
     return value
 
 

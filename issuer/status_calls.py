@@ -7,7 +7,6 @@ approved; how much a client may do without one is in register/allowances.py.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from sqlalchemy import Connection
 
@@ -19,6 +18,7 @@ from issuer.batch_sha256 import sha256_of_batch
 from issuer.errors import InvalidArgument
 from issuer.holder_calls import status_message
 from issuer.import_answers import Backlog, outcome
+from issuer.proto_enum import as_enum
 from issuer.red_alarm import RedAlarm
 from issuer.register.allowances import ImportConsent, OpenAllowance, WithoutConsent, open_consent
 from issuer.register.entries import ChangeSource, StatusChange, StatusChangeEntry
@@ -103,7 +103,7 @@ class StatusCalls(AdminCalls):
         """Return the reasons that a colour may have."""
         return pb.ListReasonsResponse(
             reasons=[
-                pb.Reason(code=reason.code, text=reason.text, colours=_as_enums(sorted(reason.colours)))
+                pb.Reason(code=reason.code, text=reason.text, colours=map(as_enum, sorted(reason.colours)))
                 for reason in self.reasons
             ]
         )
@@ -279,14 +279,14 @@ def _entry(entry: StatusChangeEntry) -> pb.StatusChangeEntry:
     return pb.StatusChangeEntry(
         seq=entry.seq,
         holder_id=change.holder_id or 0,
-        colour=_as_enum(change.colour),
+        colour=as_enum(change.colour),
         reason=change.reason,
         negative_test_at=60 * change.negative_test_min,
         valid_until=change.valid_until,
         authority=change.authority,
         operator=entry.operator,
         evidence=change.evidence,
-        source=_as_enum(entry.source),
+        source=as_enum(entry.source),
         approval_id=entry.approval_id,
         changed_at=entry.changed_at,
         own_hash=entry.own_hash,
@@ -305,12 +305,3 @@ def _verification(message: Progress | Finding) -> pb.VerifyHistoryResponse:
         head_seq=message.head.seq,
         head_hash=message.head.own_hash,
     )
-
-
-def _as_enum(value: int) -> Any:
-    """Return the protobuf value; the numbers of the register are those of the protos."""
-    return int(value)
-
-
-def _as_enums(values: Sequence[int]) -> Any:
-    return [int(value) for value in values]

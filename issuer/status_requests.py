@@ -13,18 +13,25 @@ from issuer.reasons import Reasons
 from issuer.register.entries import StatusChange
 from issuer.register.history import Head
 from issuer.register.import_rows import RowRefused
-from issuer.requests import MAX_ID, external_id, holder_by, holder_id, read_list, read_rows, text
+from issuer.requests import (
+    MAX_ID,
+    MAX_TIME,
+    external_id,
+    holder_by,
+    holder_id,
+    read_list,
+    read_rows,
+    sha256,
+    text,
+)
 from issuer.v1 import admin_pb2 as pb
 from verifier.wire.status_record import Colour
 
 _MAX_AUTHORITY = 64
 _MAX_EVIDENCE = 128
 _MAX_FILE_NAME = 128
-_HASH_BYTES = 32
 # A hundred million rows; 3.4 MB of the 4 MiB that a message may have.
 _MAX_BATCHES = 100_000
-# The end of the year 9999, behind which no calendar of ours goes.
-_MAX_TIME = 253_402_300_799
 
 _COLOURS = {int(colour): colour for colour in (Colour.GREEN, Colour.YELLOW, Colour.RED)}
 
@@ -105,10 +112,10 @@ def read_status_import(request: pb.RequestStatusImportRequest) -> StatusImport:
     if len(batches) > _MAX_BATCHES:
         raise InvalidArgument("batch_sha256", f"expected at most {_MAX_BATCHES} entries, got {len(batches)}")
     return StatusImport(
-        file_sha256=_hash(request.file_sha256, "file_sha256"),
+        file_sha256=sha256(request.file_sha256, "file_sha256"),
         file_name=text(request.file_name, "file_name", _MAX_FILE_NAME),
         counts=counts,
-        batch_sha256=[_hash(one, f"batch_sha256[{place}]") for place, one in enumerate(batches)],
+        batch_sha256=[sha256(one, f"batch_sha256[{place}]") for place, one in enumerate(batches)],
     )
 
 
@@ -118,7 +125,7 @@ def read_expected_head(request: pb.VerifyHistoryRequest) -> Head | None:
         return None
     if not 1 <= request.expected_seq <= MAX_ID:
         raise InvalidArgument("expected_seq", "expected the seq of a change, from 1 on")
-    return Head(request.expected_seq, _hash(request.expected_hash, "expected_hash"))
+    return Head(request.expected_seq, sha256(request.expected_hash, "expected_hash"))
 
 
 def _read_change(
@@ -137,7 +144,7 @@ def _read_change(
         raise InvalidArgument("reason", problem)
     if not 0 <= change.negative_test_at <= now:
         raise InvalidArgument("negative_test_at", "expected Unix seconds that are not in the future")
-    if not 0 <= change.valid_until <= _MAX_TIME:
+    if not 0 <= change.valid_until <= MAX_TIME:
         raise InvalidArgument("valid_until", "expected Unix seconds in the future, or 0 for no end")
     if change.valid_until and colour is Colour.GREEN:
         raise InvalidArgument("valid_until", "expected none: GREEN does not end by itself")
@@ -158,9 +165,3 @@ def _holder_of(row: pb.StatusChange | pb.NegativeTest) -> tuple[int | None, str 
     return holder_by(
         row.holder_id, row.holder_external_id, id_field="holder_id", external_id_field="holder_external_id"
     )
-
-
-def _hash(value: bytes, field: str) -> bytes:
-    if len(value) != _HASH_BYTES:
-        raise InvalidArgument(field, f"expected {_HASH_BYTES} bytes, got {len(value)}")
-    return value

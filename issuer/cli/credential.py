@@ -10,9 +10,10 @@ from issuer.cli.describe import credential_fields, state_name, status_fields
 from issuer.cli.errors import Refused
 from issuer.cli.import_options import ImportOptions, import_options, run_import
 from issuer.cli.moments import Moment, as_time
-from issuer.cli.options import CREDENTIAL_INDEX, CREDENTIAL_STATE, FILE, HOLDER_ID, KIND, limited, number
+from issuer.cli.options import CREDENTIAL_INDEX, CREDENTIAL_STATE, FILE, HOLDER_ID, KIND, limited
 from issuer.cli.rows import CREDENTIALS
 from issuer.cli.session import Session, asks_issuer, changes
+from issuer.proto_enum import as_enum
 from issuer.v1 import admin_pb2 as pb
 from verifier.wire.code import CredentialKind
 
@@ -89,7 +90,7 @@ def issue_credential(
         return
     new = pb.NewCredential(
         holder_id=holder_id,
-        kind=number(CredentialKind[kind]),
+        kind=as_enum(CredentialKind[kind]),
         app=app,
         valid_until=valid_until,
         external_id=external_id,
@@ -191,7 +192,7 @@ def list_credentials(
     """
     request = pb.ListCredentialsRequest(
         holder_id=holder or 0,
-        kind=number(CredentialKind[kind]) if kind else None,
+        kind=as_enum(CredentialKind[kind]) if kind else None,
         state=f"CREDENTIAL_STATE_{state}" if state else None,
     )
 

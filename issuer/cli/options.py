@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -46,8 +45,3 @@ def confirm(question: str, *, is_sure: bool, exit_code: int = EXIT_REFUSED) -> N
     if not click.confirm(question, err=True):
         click.echo("nothing was changed", err=True)
         raise click.exceptions.Exit(exit_code)
-
-
-def number(value: Any) -> Any:
-    """Return the protobuf value; the numbers of the wire formats are those of the protos."""
-    return int(value)

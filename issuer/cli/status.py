@@ -9,11 +9,12 @@ from issuer.cli.describe import change_fields, colour_name, status_fields, statu
 from issuer.cli.errors import EXIT_REFUSED, Refused
 from issuer.cli.import_options import ImportOptions, import_options, run_import
 from issuer.cli.moments import Moment, as_time
-from issuer.cli.options import COLOUR, FILE, HOLDER_ID, limited, number
+from issuer.cli.options import COLOUR, FILE, HOLDER_ID, limited
 from issuer.cli.progress import ProgressDisplay
 from issuer.cli.rows import STATUSES
 from issuer.cli.second_person import settle, waits
 from issuer.cli.session import Session, asks_issuer, changes
+from issuer.proto_enum import as_enum
 from issuer.v1 import admin_pb2 as pb
 from verifier.wire.status_record import Colour
 
@@ -85,7 +86,7 @@ def set_status(
         return
     change = pb.StatusChange(
         holder_id=holder_id,
-        colour=number(Colour[colour]),
+        colour=as_enum(Colour[colour]),
         reason=reason,
         authority=authority,
         evidence=evidence,
@@ -218,7 +219,7 @@ def _reason_in_words(session: Session, code: int, colour: str) -> str:
     """Return the reason within a sentence; ends the command for one that the colour may not have."""
     if not code:
         return ""
-    allowed = [one for one in _reasons(session) if number(Colour[colour]) in one.colours]
+    allowed = [one for one in _reasons(session) if as_enum(Colour[colour]) in one.colours]
     for one in allowed:
         if one.code == code:
             return f", reason {code} ({one.text})"
