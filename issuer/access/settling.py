@@ -7,7 +7,8 @@ any more: if it fails, or the issuer dies before it, the request is APPROVED all
 holds what was committed.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -113,12 +114,10 @@ class Approvals:
         is settled, too old, or of a client revoked since; or RegisterUnavailable.
         """
         now = int(self._clock())
-        with self._database.write() as connection:
-            _expire(connection, now)
         try:
             carried_out = self._carry_out(approval_id, caller, now)
         except (_CouldNotBeDone, RegisterRefused) as error:
-            with self._database.write() as connection:
+            with self._settling(now) as connection:
                 _require_pending(connection, approval_id)
                 _settle(
                     connection,
@@ -139,9 +138,7 @@ class Approvals:
         Raises NotFound, PermissionDenied, FailedPrecondition or RegisterUnavailable.
         """
         now = int(self._clock())
-        with self._database.write() as connection:
-            _expire(connection, now)
-        with self._database.write() as connection:
+        with self._settling(now) as connection:
             request = _require_pending(connection, approval_id)
             is_own = request.requested_by == caller.client_id
             if not is_own and Role.APPROVER not in caller.roles:
@@ -157,8 +154,21 @@ class Approvals:
             )
             return self._entry(connection, approval_id)
 
+    @contextlib.contextmanager
+    def _settling(self, now: int) -> Iterator[Connection]:
+        """Give a transaction in which requests that are too old are EXPIRED, whatever comes of it."""
+        try:
+            with self._database.write() as connection:
+                _expire(connection, now)
+                yield connection
+        except Refused:
+            # That was undone with the rest. Unwritten, a clock that is set back would revive them.
+            with self._database.write() as connection:
+                _expire(connection, now)
+            raise
+
     def _carry_out(self, approval_id: int, caller: Caller, now: int) -> CarriedOut:
-        with self._database.write() as connection:
+        with self._settling(now) as connection:
             request = _require_pending(connection, approval_id)
             if request.requested_by == caller.client_id:
                 raise PermissionDenied("this needs a second person: it is your own request")
