@@ -2,7 +2,7 @@
 
 import click
 
-from issuer.cli.moments import as_time
+from issuer.cli.moments import time_field
 from issuer.cli.options import limited
 from issuer.cli.session import Session, asks_issuer
 from issuer.v1 import access_pb2 as pb
@@ -40,7 +40,7 @@ def list_calls(session: Session, *, client: str, limit: int | None) -> None:
         [
             {
                 "seq": one.seq,
-                "called_at": one.called_at if is_json else as_time(one.called_at),
+                "called_at": time_field(one.called_at, is_json=is_json),
                 "client": one.client,
                 "method": one.method,
                 "target": one.target,

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from issuer.cli.errors import Refused
-from issuer.cli.moments import as_time
+from issuer.cli.moments import time_field
 from issuer.cli.options import FILE
 from issuer.cli.second_person import settle, waits
 from issuer.cli.session import Session, asks_issuer, changes, usage_errors
@@ -100,8 +100,8 @@ def list_clients(session: Session) -> None:
             "name": one.name,
             "roles": roles if is_json else " ".join(roles),
             "known_by": "certificate" if one.has_certificate else "key",
-            "added_at": one.added_at if is_json else as_time(one.added_at),
-            "revoked_at": one.revoked_at if is_json else as_time(one.revoked_at),
+            "added_at": time_field(one.added_at, is_json=is_json),
+            "revoked_at": time_field(one.revoked_at, is_json=is_json),
         }
         for one in _clients(session)
         for roles in [[pb.Role.Name(role).removeprefix("ROLE_").lower() for role in one.roles]]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from issuer.cli.errors import Refused
-from issuer.cli.moments import as_time
+from issuer.cli.moments import as_time, time_field
 from issuer.cli.options import CREDENTIAL_INDEX, FILE
 from issuer.cli.session import Session, asks_issuer
 from issuer.v1 import issuer_pb2 as pb
@@ -87,6 +87,6 @@ def _bundle(session: Session, credential_index: int) -> pb.IssueBundleResponse:
 def _describe(symbol: "segno.QRCode", issued: pb.SignedCode, *, is_json: bool) -> dict[str, object]:
     return {
         "symbol": symbol.designator,
-        "not_before": issued.not_before if is_json else as_time(issued.not_before),
-        "expires_at": issued.expires_at if is_json else as_time(issued.expires_at),
+        "not_before": time_field(issued.not_before, is_json=is_json),
+        "expires_at": time_field(issued.expires_at, is_json=is_json),
     }

@@ -1,6 +1,6 @@
 """Entries of the register as they are shown."""
 
-from issuer.cli.moments import as_time
+from issuer.cli.moments import time_field
 from issuer.v1 import admin_pb2 as pb
 from verifier.wire.code import CredentialKind
 from verifier.wire.status_record import Colour
@@ -16,8 +16,8 @@ def holder_fields(holder: pb.Holder, *, is_json: bool) -> dict[str, object]:
         "region": holder.region,
         "guardian_id": holder.guardian_id or None,
         "external_id": holder.external_id,
-        "enrolled_at": _time(holder.enrolled_at, is_json=is_json),
-        "erased_at": _time(holder.erased_at, is_json=is_json),
+        "enrolled_at": time_field(holder.enrolled_at, is_json=is_json),
+        "erased_at": time_field(holder.erased_at, is_json=is_json),
     }
 
 
@@ -30,8 +30,8 @@ def credential_fields(credential: pb.Credential, *, is_json: bool) -> dict[str, 
         "generation": credential.generation,
         "state": state_name(credential),
         "app": credential.app,
-        "issued_at": _time(credential.issued_at, is_json=is_json),
-        "valid_until": _time(credential.valid_until, is_json=is_json),
+        "issued_at": time_field(credential.issued_at, is_json=is_json),
+        "valid_until": time_field(credential.valid_until, is_json=is_json),
         "external_id": credential.external_id,
     }
 
@@ -42,8 +42,8 @@ def status_fields(status: pb.Status, *, is_json: bool) -> dict[str, object]:
         "colour": colour_name(status.colour),
         "reason": status.reason if is_json else _reason(status),
         **({"reason_text": status.reason_text} if is_json else {}),
-        "last_negative_test": _time(status.last_negative_test, is_json=is_json),
-        "valid_until": _time(status.valid_until, is_json=is_json),
+        "last_negative_test": time_field(status.last_negative_test, is_json=is_json),
+        "valid_until": time_field(status.valid_until, is_json=is_json),
     }
 
 
@@ -51,11 +51,11 @@ def change_fields(change: pb.StatusChangeEntry, *, is_json: bool) -> dict[str, o
     """Return a change of status as it is shown."""
     return {
         "seq": change.seq,
-        "changed_at": _time(change.changed_at, is_json=is_json),
+        "changed_at": time_field(change.changed_at, is_json=is_json),
         "colour": colour_name(change.colour) if change.colour else "",
         "reason": change.reason or None,
-        "negative_test_at": _time(change.negative_test_at, is_json=is_json),
-        "valid_until": _time(change.valid_until, is_json=is_json),
+        "negative_test_at": time_field(change.negative_test_at, is_json=is_json),
+        "valid_until": time_field(change.valid_until, is_json=is_json),
         "authority": change.authority,
         "operator": change.operator,
         "evidence": change.evidence,
@@ -71,8 +71,8 @@ def planned_change_fields(change: pb.StatusChange, *, is_json: bool) -> dict[str
         "holder_id": change.holder_id,
         "colour": colour_name(change.colour),
         "reason": change.reason or None,
-        "valid_until": _time(change.valid_until, is_json=is_json),
-        "negative_test_at": _time(change.negative_test_at, is_json=is_json),
+        "valid_until": time_field(change.valid_until, is_json=is_json),
+        "negative_test_at": time_field(change.negative_test_at, is_json=is_json),
         "authority": change.authority,
         "evidence": change.evidence,
     }
@@ -100,9 +100,3 @@ def _reason(status: pb.Status) -> str:
     if not status.reason:
         return ""
     return f"{status.reason} ({status.reason_text})" if status.reason_text else str(status.reason)
-
-
-def _time(unix_seconds: int, *, is_json: bool) -> object:
-    if is_json:
-        return unix_seconds
-    return as_time(unix_seconds)

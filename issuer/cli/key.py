@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from issuer.cli.errors import Refused
-from issuer.cli.moments import as_time
+from issuer.cli.moments import as_time, time_field
 from issuer.cli.options import confirm, confirmed
 from issuer.cli.second_person import settle, waits
 from issuer.cli.session import Session, asks_issuer, changes
@@ -173,7 +173,7 @@ def _state(signing_key: pb.SigningKey) -> str:
 
 def _key_fields(signing_key: pb.SigningKey, *, is_json: bool) -> dict[str, object]:
     times = {
-        name: getattr(signing_key, name) if is_json else as_time(getattr(signing_key, name))
+        name: time_field(getattr(signing_key, name), is_json=is_json)
         for name in ("created_at", "published_at", "activated_at", "ended_at", "last_expires_at")
     }
     signing, published = signing_key.is_signing, signing_key.is_published

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from issuer.cli.errors import Refused
-from issuer.cli.moments import as_time
+from issuer.cli.moments import as_time, time_field
 from issuer.cli.offline import PATH, passphrase, refusals, with_passphrase
 from issuer.cli.options import FILE
 from issuer.cli.second_person import settle, waits
@@ -39,8 +39,8 @@ def show_key_set(session: Session, *, root_key: Path | None) -> None:
     session.show(
         {
             "version": found.version,
-            "issued_at": found.issued_at if is_json else as_time(found.issued_at),
-            "expires_at": found.expires_at if is_json else as_time(found.expires_at),
+            "issued_at": time_field(found.issued_at, is_json=is_json),
+            "expires_at": time_field(found.expires_at, is_json=is_json),
             "key_ids": key_ids if is_json else " ".join(key_ids),
         }
     )

@@ -62,3 +62,8 @@ def as_time(unix_seconds: int) -> str:
     if not unix_seconds:
         return "-"
     return datetime.fromtimestamp(unix_seconds).astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def time_field(unix_seconds: int, *, is_json: bool) -> int | str:
+    """Return a time as it is shown: Unix seconds to programs, as_time to people."""
+    return unix_seconds if is_json else as_time(unix_seconds)

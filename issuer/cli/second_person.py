@@ -26,16 +26,16 @@ def waits(command: Callable[..., None]) -> Callable[..., None]:
 
 def approval_fields(approval: pb.Approval, *, is_json: bool) -> dict[str, object]:
     """Return an approval as it is shown."""
-    from issuer.cli.moments import as_time  # noqa: PLC0415
+    from issuer.cli.moments import time_field  # noqa: PLC0415
 
     return {
         "approval_id": approval.approval_id,
         "state": state_name(approval),
         "summary": approval.summary,
         "requested_by": approval.requested_by,
-        "requested_at": approval.requested_at if is_json else as_time(approval.requested_at),
+        "requested_at": time_field(approval.requested_at, is_json=is_json),
         "settled_by": approval.settled_by,
-        "settled_at": approval.settled_at if is_json else as_time(approval.settled_at),
+        "settled_at": time_field(approval.settled_at, is_json=is_json),
         "outcome": list(approval.outcome) if is_json else "\n".join(approval.outcome),
     }
 
