@@ -12,6 +12,7 @@ from issuer.access_servicer import AccessServicer
 from issuer.admin_servicer import AdminServicer
 from issuer.bundle_limit import BundleLimit
 from issuer.cache_servicer import CacheServicer
+from issuer.clock_guard import ClockGuard
 from issuer.config import ServeSettings
 from issuer.ending import Ending
 from issuer.errors import SettingsError
@@ -70,6 +71,9 @@ class Issuer:
         )
         thresholds = Thresholds(life_s=settings.key_life_s, key_set_life_s=settings.key_set_life_s)
         ring = KeyRing(keys=keys, slack_s=thresholds.slack_s)
+        clock_guard = ClockGuard(
+            monotonic=monotonic, last_recorded_at=functools.partial(last_recorded_at, self.database)
+        )
         self.rotation = Rotation(
             database=self.database,
             ring=ring,
@@ -80,7 +84,7 @@ class Issuer:
             thresholds=thresholds,
             publisher=self.publisher,
             clock=clock,
-            monotonic=monotonic,
+            clock_guard=clock_guard,
         )
         red_alarm = RedAlarm(statuses=self.statuses, per_hour=settings.red_alarm_per_hour)
         self.ending = Ending(
@@ -89,8 +93,7 @@ class Issuer:
             publisher=self.publisher,
             red_alarm=red_alarm,
             clock=clock,
-            monotonic=monotonic,
-            last_recorded_at=functools.partial(last_recorded_at, self.database),
+            clock_guard=clock_guard,
         )
         admin = AdminServicer(
             gatekeeper=gatekeeper,

@@ -6,6 +6,7 @@ it. After one, and after a start at a time that does not fit the register, nothi
 clock has been steady for so long that somebody can have acted on the warning.
 """
 
+import threading
 from collections.abc import Callable
 
 import structlog
@@ -23,7 +24,7 @@ _log = structlog.get_logger("issuer")
 
 
 class ClockGuard:
-    """Compares the clocks at each reading. For one thread."""
+    """Compares the clocks at each reading. Threads share it."""
 
     def __init__(self, *, monotonic: Callable[[], float], last_recorded_at: Callable[[], int | None]) -> None:
         """`last_recorded_at` gives the newest time in the register, Unix seconds; None: it has none."""
@@ -31,10 +32,15 @@ class ClockGuard:
         self._last_recorded_at = last_recorded_at
         self._before: tuple[float, float] | None = None  # wall and monotonic clock at the last reading
         self._waits_until: float | None = None  # on the monotonic clock
+        self._lock = threading.Lock()
 
     def is_steady(self, now: float) -> bool:
-        """Tell whether `now`, Unix seconds, can be trusted; raises RegisterUnavailable."""
-        monotonic = self._monotonic()
+        """Tell whether `now`, just read, Unix seconds, can be trusted; raises RegisterUnavailable."""
+        monotonic = self._monotonic()  # before the lock: waiting for it would look like a leap
+        with self._lock:
+            return self._is_steady(now, monotonic)
+
+    def _is_steady(self, now: float, monotonic: float) -> bool:
         if self._before is None:
             problem = self._problem_at_start(now)
         else:

@@ -40,16 +40,15 @@ class Ending:
         publisher: Publishes,
         red_alarm: RedAlarm,
         clock: Callable[[], float],
-        monotonic: Callable[[], float],
-        last_recorded_at: Callable[[], int | None],
+        clock_guard: ClockGuard,
     ) -> None:
-        """`clock` gives Unix seconds, `last_recorded_at` the newest time in the register or None."""
+        """`clock` gives Unix seconds."""
         self._statuses = statuses
         self._credentials = credentials
         self._publisher = publisher
         self._red_alarm = red_alarm
         self._clock = clock
-        self._guard = ClockGuard(monotonic=monotonic, last_recorded_at=last_recorded_at)
+        self._guard = clock_guard
         self._refreshed_at: int | None = None
         self._loop = Loop(self.step, name="ending", pause_s=_PAUSE_S, retry_s=_PAUSE_S)
 

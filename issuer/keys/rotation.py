@@ -29,10 +29,8 @@ Without the root's private key on this machine no key set is published by itself
 exported, signed and imported by people, and metrics and log say so until it is.
 """
 
-import functools
 import math
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -67,7 +65,6 @@ from issuer.keys.ring import KeyRing, Signing
 from issuer.keys.root import sign_key_set
 from issuer.register import keys as rows
 from issuer.register.database import Database
-from issuer.register.last_recorded import last_recorded_at
 from issuer.signing import PAPER_WINDOW_S
 from verifier.loop import Loop
 from verifier.wire.ed25519 import VerifyingKey
@@ -108,7 +105,7 @@ class Rotation:
         thresholds: Thresholds,
         publisher: KeySetPublisher,
         clock: Callable[[], float],
-        monotonic: Callable[[], float] = time.monotonic,
+        clock_guard: ClockGuard,
     ) -> None:
         """Sign key sets with `root`, None where it is kept elsewhere; `clock` gives Unix seconds.
 
@@ -123,9 +120,7 @@ class Rotation:
         self._root = root
         self._root_public_key = root_public_key
         self._clock = clock
-        self._guard = ClockGuard(
-            monotonic=monotonic, last_recorded_at=functools.partial(last_recorded_at, database)
-        )
+        self._guard = clock_guard
         self.is_clock_steady = True  # at the last turn
         self._stores: dict[bytes, KeyStore] = {}
         self._unopenable: set[bytes] = set()  # files of PREPARED keys that are no use to this process

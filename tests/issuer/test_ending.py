@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from issuer import ending
 from issuer.access.calls import Calls
+from issuer.clock_guard import ClockGuard
 from issuer.ending import Ending
 from issuer.metrics import REDS_BY_HAND
 from issuer.red_alarm import RedAlarm
@@ -50,8 +51,10 @@ class Scene:
             publisher=self.publisher,
             red_alarm=RedAlarm(statuses=self.statuses, per_hour=2),
             clock=lambda: self.now,
-            monotonic=lambda: self.now - self.leapt_s,
-            last_recorded_at=functools.partial(last_recorded_at, database),
+            clock_guard=ClockGuard(
+                monotonic=lambda: self.now - self.leapt_s,
+                last_recorded_at=functools.partial(last_recorded_at, database),
+            ),
         )
 
     def step(self, *, now: int) -> None:

@@ -1,5 +1,6 @@
 """A rotation to play with: real register and key files, a clock that the test moves, no Redis."""
 
+import functools
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from issuer.access.approvals import ApprovalKind, ApprovalState
 from issuer.access.bearer import hash_key
 from issuer.access.clients import Clients, NewClient
 from issuer.access.roles import Role
+from issuer.clock_guard import ClockGuard
 from issuer.folder import Folder
 from issuer.key_file import Purpose, new_secret, write_key_file
 from issuer.key_store import KeyStore, SecretKeyStore, key_id_of
@@ -20,6 +22,7 @@ from issuer.keys.rotation import Rotation
 from issuer.register import keys as rows
 from issuer.register.database import Database
 from issuer.register.keys import Keys
+from issuer.register.last_recorded import last_recorded_at
 from issuer.register.schema import approvals
 from issuer.signing import Credential, IssuedCode, sign_bundle, windows_of
 from issuer.v1 import keys_pb2
@@ -99,7 +102,10 @@ class Turning:
             thresholds=self.thresholds,
             publisher=self.redis,
             clock=self.clock,
-            monotonic=self.clock.monotonic,
+            clock_guard=ClockGuard(
+                monotonic=self.clock.monotonic,
+                last_recorded_at=functools.partial(last_recorded_at, self.database),
+            ),
         )
 
     def turn(self, *, at: int | None = None) -> None:
