@@ -4,8 +4,7 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import grpc
 
@@ -29,14 +28,6 @@ class BatchStream:
         # gRPC's own iterator can wait for ever, and then not even Ctrl-C gets through.
         self._reader = threading.Thread(target=self._read, name="batch-answers", daemon=True)
         self._reader.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close(is_broken=error is not None)
 
     def send(self, request: Any) -> None:
         """Send a batch; returns at once."""

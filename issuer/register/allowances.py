@@ -48,8 +48,7 @@ OpenAllowance = Callable[[Connection], Allowance]
 class Unlimited:
     """For what needs no second person, or has had one."""
 
-    def __init__(self, approval_id: int | None = None) -> None:
-        self.approval_id = approval_id
+    approval_id = None
 
     def take(self, holder_id: int, colour: int) -> str | None:  # noqa: ARG002 - any will do
         """Take one change."""

@@ -216,15 +216,15 @@ class Credentials:
 
         Returns how many were ended, and the outbox seq; the rest stays for the next call.
         """
+        next_expiry = self.next_expiry()
+        if next_expiry is None or next_expiry > now:
+            return 0, 0  # without taking a turn as a writer
         due = (
             select(credentials.c.credential_index)
             .where(_MAY_EXPIRE, credentials.c.valid_until <= now)
             .order_by(credentials.c.valid_until)
             .limit(limit)
         )
-        next_expiry = self.next_expiry()
-        if next_expiry is None or next_expiry > now:
-            return 0, 0  # without taking a turn as a writer
         with self._database.write() as connection:
             indices = connection.scalars(due).all()
             if not indices:

@@ -141,10 +141,9 @@ def append(connection: Connection, rows: Sequence[ChangeRow]) -> range:
     """Append changes in the caller's transaction; return the seqs given, in the order of the rows.
 
     Holds the head until the transaction ends, so that seqs have no gaps. What else hangs on a change
-    Holds the head until the transaction ends, so that seqs have no gaps. What else hangs on a change
     (holder_status, outbox) is the caller's. Raises RegisterUnavailable where there is no head.
     """
-    head = _read_head(connection, is_to_be_held=True)
+    head = read_head(connection, is_to_be_held=True)
     if head is None:
         raise RegisterUnavailable("the head of the history is missing: restore the register from its backup")
     seqs = range(head.seq + 1, head.seq + 1 + len(rows))
@@ -160,9 +159,11 @@ def append(connection: Connection, rows: Sequence[ChangeRow]) -> range:
     return seqs
 
 
-def read_head(connection: Connection) -> Head | None:
-    """Return the end of the chain; None where its row is missing."""
-    return _read_head(connection)
+def read_head(connection: Connection, *, is_to_be_held: bool = False) -> Head | None:
+    """Return the end of the chain, held for this transaction if it is to be; None: its row is missing."""
+    query = select(history_head.c.seq, history_head.c.own_hash)
+    row = connection.execute(query.with_for_update() if is_to_be_held else query).first()
+    return None if row is None else Head(row.seq, bytes(row.own_hash))
 
 
 def verify(database: Database, *, expected_head: Head | None = None) -> Iterator[Progress | Finding]:
@@ -193,12 +194,6 @@ def verify(database: Database, *, expected_head: Head | None = None) -> Iterator
 
 
 _Problem = tuple[int, str]  # seq, or 0; what is wrong
-
-
-def _read_head(connection: Connection, *, is_to_be_held: bool = False) -> Head | None:
-    query = select(history_head.c.seq, history_head.c.own_hash)
-    row = connection.execute(query.with_for_update() if is_to_be_held else query).first()
-    return None if row is None else Head(row.seq, bytes(row.own_hash))
 
 
 def _pages(database: Database, *, up_to: int) -> Iterator[Sequence[Row[Any]]]:

@@ -172,12 +172,12 @@ class Statuses:
         Returns how many, and the last outbox seq. The end itself is no longer valid: `now` equal to
         valid_until ends the colour.
         """
-        due = holder_status.c.valid_until
-        query = select(holder_status.c.holder_id).where(due <= now).order_by(due).limit(limit)
-        ended = StatusChange(holder_id=None, colour=Colour.GREEN, reason=0, authority=ISSUER_ITSELF)
         next_end = self.next_end()
         if next_end is None or next_end > now:
             return 0, 0  # without taking a turn as a writer
+        due = holder_status.c.valid_until
+        query = select(holder_status.c.holder_id).where(due <= now).order_by(due).limit(limit)
+        ended = StatusChange(holder_id=None, colour=Colour.GREEN, reason=0, authority=ISSUER_ITSELF)
         with self._database.write() as connection:
             due_now = [(holder_id, ended) for holder_id in connection.scalars(query)]
             origin = Origin(ISSUER_ITSELF, ChangeSource.ENDED, now)
