@@ -17,6 +17,7 @@ QUICK_N = 1 << 10
 if TYPE_CHECKING:
     from issuer.register.outbox import Outbox
     from tests.issuer.running_issuer import RunningIssuer
+    from tests.issuer.serving import Serving
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +114,16 @@ def sqlite_database(sqlite_url: str) -> Iterator[Database]:
     database = Database.open(sqlite_url)
     yield database
     database.close()
+
+
+@pytest.fixture
+def serving(sqlite_database: Database) -> "Iterator[Serving]":
+    """A server with stand-ins for most services."""
+    from tests.issuer.serving import Serving
+
+    serving = Serving(sqlite_database)
+    yield serving
+    serving.stop()
 
 
 @pytest.fixture

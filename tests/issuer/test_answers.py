@@ -1,12 +1,10 @@
 """What becomes of a call: who may, what is recorded, what is said."""
 
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2, status_pb2
 
 from issuer.errors import (
     CacheUnavailable,
@@ -19,41 +17,13 @@ from issuer.errors import (
     RegisterUnavailable,
     TooMany,
 )
-from issuer.register.database import Database
 from issuer.v1 import admin_pb2, cache_pb2, issuer_pb2
 from tests.eventually import eventually
+from tests.issuer.refusals import refused_call, retry_after_s
 from tests.issuer.serving import Serving
 
 STATUS = admin_pb2.GetStatusRequest(holder_id=17)
 GET_STATUS = "AdminService/GetStatus"
-
-
-@pytest.fixture
-def database(sqlite_url: str) -> Iterator[Database]:
-    database = Database.open(sqlite_url)
-    yield database
-    database.close()
-
-
-@pytest.fixture
-def serving(database: Database) -> Iterator[Serving]:
-    serving = Serving(database)
-    yield serving
-    serving.stop()
-
-
-def refusal(call: Callable[..., Any], request: Any, **options: Any) -> grpc.Call:
-    """Return how a call was refused."""
-    with pytest.raises(grpc.RpcError) as caught:
-        _finish(call(request, **options))
-    error = caught.value
-    assert isinstance(error, grpc.Call)
-    return error
-
-
-def _finish(answer: object) -> None:
-    if isinstance(answer, Iterator):
-        list(answer)
 
 
 def test_a_call_is_recorded_with_who_what_to_whom_and_its_outcome(serving: Serving) -> None:
@@ -72,7 +42,7 @@ def test_a_call_is_recorded_before_anything_is_done(serving: Serving) -> None:
 
 
 def test_a_caller_without_the_role_is_denied_told_which_and_recorded(serving: Serving) -> None:
-    error = refusal(serving.client("auditor").admin.GetStatus, STATUS)
+    error = refused_call(serving.client("auditor").admin.GetStatus, STATUS)
     assert (error.code(), error.details()) == (
         grpc.StatusCode.PERMISSION_DENIED,
         "this needs the role clerk",
@@ -82,7 +52,7 @@ def test_a_caller_without_the_role_is_denied_told_which_and_recorded(serving: Se
 
 
 def test_an_anonymous_call_is_refused_and_not_recorded(serving: Serving) -> None:
-    assert refusal(serving.client().admin.GetStatus, STATUS).code() is grpc.StatusCode.UNAUTHENTICATED
+    assert refused_call(serving.client().admin.GetStatus, STATUS).code() is grpc.StatusCode.UNAUTHENTICATED
     assert serving.recorded() == []
 
 
@@ -103,14 +73,14 @@ def test_each_error_of_the_family_has_its_code_its_text_and_its_record(
     serving: Serving, error: Exception, code: grpc.StatusCode
 ) -> None:
     serving.error = error
-    refused = refusal(serving.client("clerk").admin.GetStatus, STATUS)
+    refused = refused_call(serving.client("clerk").admin.GetStatus, STATUS)
     assert (refused.code(), refused.details()) == (code, str(error))
     assert serving.recorded() == [("clerk", GET_STATUS, "holder 17", code.name)]
 
 
 def test_what_nobody_foresaw_says_nothing_to_the_caller(serving: Serving) -> None:
     serving.error = ZeroDivisionError("CANARY 王秀英")
-    refused = refusal(serving.client("clerk").admin.GetStatus, STATUS)
+    refused = refused_call(serving.client("clerk").admin.GetStatus, STATUS)
     assert (refused.code(), refused.details()) == (
         grpc.StatusCode.INTERNAL,
         "the issuer failed; its log says where",
@@ -120,14 +90,14 @@ def test_what_nobody_foresaw_says_nothing_to_the_caller(serving: Serving) -> Non
 
 def test_too_many_says_when_to_come_back(serving: Serving) -> None:
     serving.error = TooMany("too often", retry_after_s=42)
-    refused = refusal(serving.client("clerk").admin.GetStatus, STATUS)
+    refused = refused_call(serving.client("clerk").admin.GetStatus, STATUS)
     assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert retry_after_s(refused) == 42
 
 
 def test_a_text_that_is_too_long_for_grpc_is_cut_and_its_code_arrives(serving: Serving) -> None:
     serving.error = FailedPrecondition("长" * 50_000)
-    refused = refusal(serving.client("clerk").admin.GetStatus, STATUS)
+    refused = refused_call(serving.client("clerk").admin.GetStatus, STATUS)
     assert refused.code() is grpc.StatusCode.FAILED_PRECONDITION
     assert refused.details() == "长" * 500
 
@@ -138,7 +108,9 @@ def test_a_call_whose_caller_has_given_up_before_its_turn_is_not_carried_out(ser
     busy = [client.admin.GetStatus.future(STATUS) for _ in range(4)]  # all threads there are
     for _ in busy:
         assert serving.begun.acquire(timeout=10)
-    assert refusal(client.admin.GetStatus, STATUS, timeout=0.2).code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert (
+        refused_call(client.admin.GetStatus, STATUS, timeout=0.2).code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    )
     serving.held.set()
     for call in busy:
         call.result()
@@ -206,7 +178,7 @@ def test_a_client_that_goes_away_while_the_server_sends_is_recorded_as_cancelled
 
 
 def test_a_stream_of_a_caller_without_the_role_is_denied(serving: Serving) -> None:
-    error = refusal(serving.client("auditor").admin.ImportHolders, iter(()))
+    error = refused_call(serving.client("auditor").admin.ImportHolders, iter(()))
     assert error.code() is grpc.StatusCode.PERMISSION_DENIED
     assert serving.recorded() == [("auditor", "AdminService/ImportHolders", "", "PERMISSION_DENIED")]
 
@@ -220,12 +192,3 @@ def test_the_calls_of_apps_are_not_recorded(serving: Serving) -> None:
 def batches_until(ending: threading.Event) -> Iterator[admin_pb2.ImportHoldersRequest]:
     while not ending.wait(0.01):
         yield admin_pb2.ImportHoldersRequest()
-
-
-def retry_after_s(refused: grpc.Call) -> int:
-    """Return what a refusal's RetryInfo says."""
-    details = dict(refused.trailing_metadata() or ())["grpc-status-details-bin"]
-    assert isinstance(details, bytes)
-    info = error_details_pb2.RetryInfo()
-    assert status_pb2.Status.FromString(details).details[0].Unpack(info)
-    return int(info.retry_delay.seconds)

@@ -16,8 +16,8 @@ from issuer.register.database import Database
 from issuer.tls import ClientTls, ServerTls
 from issuer.v1 import access_pb2, cache_pb2, issuer_pb2
 from tests.issuer.certificates import Authority
+from tests.issuer.refusals import refused_call
 from tests.issuer.serving import Serving
-from tests.issuer.test_answers import refusal
 
 KEY_SET = issuer_pb2.GetKeySetRequest()
 
@@ -29,21 +29,14 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def database(sqlite_url: str) -> Iterator[Database]:
-    database = Database.open(sqlite_url)
-    yield database
-    database.close()
-
-
-@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "issuer").mkdir(mode=0o700)
     return tmp_path / "issuer"
 
 
 @pytest.fixture
-def serving(database: Database, folder: Path) -> Iterator[Serving]:
-    serving = Serving(database, socket=folder / "issuer.sock")
+def serving(sqlite_database: Database, folder: Path) -> Iterator[Serving]:
+    serving = Serving(sqlite_database, socket=folder / "issuer.sock")
     yield serving
     serving.stop()
 
@@ -99,9 +92,9 @@ def test_a_key_never_leaves_this_machine_in_plain_text() -> None:
     assert key.encode() not in received
 
 
-def test_plain_text_to_another_machine_takes_a_word(database: Database) -> None:
+def test_plain_text_to_another_machine_takes_a_word(sqlite_database: Database) -> None:
     address = _own_address()
-    serving = Serving(database, listen=f"{address}:0")
+    serving = Serving(sqlite_database, listen=f"{address}:0")
     client = serving.client("app", address=f"{address}:{serving.server.port}", insecure=True)
     assert client.issuer.GetKeySet(KEY_SET)
     serving.stop()
@@ -109,9 +102,9 @@ def test_plain_text_to_another_machine_takes_a_word(database: Database) -> None:
 
 def test_unary_calls_have_a_deadline(frozen: str) -> None:
     with IssuerClient(frozen, timeout_s=0.3) as client:
-        error = refusal(client.issuer.GetKeySet, KEY_SET)
+        error = refused_call(client.issuer.GetKeySet, KEY_SET)
         assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        error = refusal(client.access.ListClients, access_pb2.ListClientsRequest())
+        error = refused_call(client.access.ListClients, access_pb2.ListClientsRequest())
         assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
@@ -121,7 +114,7 @@ def test_streams_and_approvals_last_longer_than_a_unary_call(serving: Serving, f
     call.cancel()
     with IssuerClient(frozen, timeout_s=0.1) as client:
         approve = client.access.Approve.future(access_pb2.ApproveRequest(approval_id=1))
-        assert refusal(client.issuer.GetKeySet, KEY_SET).code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert refused_call(client.issuer.GetKeySet, KEY_SET).code() is grpc.StatusCode.DEADLINE_EXCEEDED
         assert not approve.done()
         approve.cancel()
 
@@ -130,7 +123,7 @@ def test_a_server_that_is_not_there_is_known_at_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with IssuerClient(f"127.0.0.1:{port}") as client:
-        assert refusal(client.issuer.GetKeySet, KEY_SET).code() is grpc.StatusCode.UNAVAILABLE
+        assert refused_call(client.issuer.GetKeySet, KEY_SET).code() is grpc.StatusCode.UNAVAILABLE
 
 
 def test_a_proxy_of_the_environment_is_not_asked(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,10 +146,10 @@ def test_tls_and_plain_text_at_once_is_refused(tmp_path: Path) -> None:
         IssuerClient("unix:/x", tls=files)
 
 
-def test_the_settings_of_tls_reach_the_server(database: Database, tmp_path: Path) -> None:
+def test_the_settings_of_tls_reach_the_server(sqlite_database: Database, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     server, mine = authority.issue("server"), authority.issue("mine")
-    serving = Serving(database, tls=ServerTls(server.certificate, server.key, authority.certificate))
+    serving = Serving(sqlite_database, tls=ServerTls(server.certificate, server.key, authority.certificate))
     options = {
         "server": serving.address,
         "folder": tmp_path,
@@ -165,7 +158,7 @@ def test_the_settings_of_tls_reach_the_server(database: Database, tmp_path: Path
         "tls_key": mine.key,
     }
     with IssuerClient.from_settings(load(ClientSettings, options)) as client:
-        assert refusal(client.issuer.GetKeySet, KEY_SET).code() is grpc.StatusCode.UNAUTHENTICATED
+        assert refused_call(client.issuer.GetKeySet, KEY_SET).code() is grpc.StatusCode.UNAUTHENTICATED
     serving.stop()
 
 

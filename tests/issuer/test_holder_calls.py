@@ -17,8 +17,8 @@ from issuer.publisher import Publisher
 from issuer.register.holders import Holders
 from issuer.v1 import access_pb2, issuer_pb2
 from issuer.v1 import admin_pb2 as pb
+from tests.issuer.refusals import refusal, retry_after_s
 from tests.issuer.running_issuer import RunningIssuer
-from tests.issuer.test_answers import retry_after_s
 
 PHONE, PAPER = 1, 2
 GREEN, RED = 1, 3
@@ -40,14 +40,6 @@ def client_with(running_issuer: RunningIssuer) -> Iterator[Callable[..., IssuerC
     yield make
     for client in made:
         client.close()
-
-
-def refusal(call: Callable[[Any], Any], request: Any) -> tuple[grpc.StatusCode, str]:
-    """Return status code and text of a call that has to fail."""
-    with pytest.raises(grpc.RpcError) as caught:
-        call(request)
-    error: Any = caught.value
-    return error.code(), error.details()
 
 
 def new_holder(**changed: Any) -> pb.NewHolder:

@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import grpc
 import pytest
@@ -18,6 +19,7 @@ from issuer.v1 import access_pb2, issuer_pb2
 from issuer.v1 import keys_pb2 as pb
 from loadtest.embedded_redis import EmbeddedRedis
 from tests.eventually import eventually
+from tests.issuer.refusals import refusal
 from tests.issuer.running_issuer import RunningIssuer
 from verifier.authenticate import authenticate
 from verifier.key_set_follower import KeySetFollower, KeySets
@@ -63,12 +65,6 @@ def rootless(running_issuer: RunningIssuer) -> tuple[RunningIssuer, KeyStore]:
     assert root is not None
     running_issuer.issuer.rotation._root = None
     return running_issuer, root
-
-
-def refusal_of(call: Callable[[], object]) -> tuple[grpc.StatusCode, str]:
-    with pytest.raises(grpc.RpcError) as caught:
-        call()
-    return caught.value.code(), caught.value.details() or ""
 
 
 def listed(issuer: RunningIssuer) -> pb.ListKeysResponse:
@@ -154,7 +150,7 @@ def test_a_prepared_key_is_published_at_once(running_issuer: RunningIssuer) -> N
 def test_a_prepared_key_is_activated_once_verifiers_have_it(running_issuer: RunningIssuer) -> None:
     made = prepare(running_issuer)
     activate = pb.ActivateKeyRequest(key_id=made)
-    code, message = refusal_of(lambda: running_issuer.client.keys.ActivateKey(activate))
+    code, message = refusal(running_issuer.client.keys.ActivateKey, activate)
     assert code is grpc.StatusCode.FAILED_PRECONDITION
     assert "wait 5 s" in message
     running_issuer.clock_skew_s = 6
@@ -171,7 +167,7 @@ def test_a_key_that_redis_never_held_is_not_activated_by_hand(
     made = prepare(issuer)
     issuer.clock_skew_s = 6
     activate = pb.ActivateKeyRequest(key_id=made)
-    code, message = refusal_of(lambda: issuer.client.keys.ActivateKey(activate))
+    code, message = refusal(issuer.client.keys.ActivateKey, activate)
     assert code is grpc.StatusCode.FAILED_PRECONDITION
     assert "see that Redis answers" in message
 
@@ -193,7 +189,7 @@ def test_a_key_is_not_activated_either_when_it_is_not_known_any_more_that_redis_
 
 def test_a_key_that_signs_already_is_not_activated(running_issuer: RunningIssuer) -> None:
     activate = pb.ActivateKeyRequest(key_id=signing_key_id(running_issuer))
-    code, message = refusal_of(lambda: running_issuer.client.keys.ActivateKey(activate))
+    code, message = refusal(running_issuer.client.keys.ActivateKey, activate)
     assert code is grpc.StatusCode.FAILED_PRECONDITION
     assert "is ACTIVE, expected PREPARED" in message
 
@@ -204,8 +200,8 @@ def test_a_key_that_is_not_there_and_one_that_cannot_be_are_told_apart(
 ) -> None:
     request = getattr(pb, f"{call}Request")
     method = getattr(running_issuer.client.keys, call)
-    assert refusal_of(lambda: method(request(key_id=bytes(8))))[0] is grpc.StatusCode.NOT_FOUND
-    assert refusal_of(lambda: method(request(key_id=b"x")))[0] is grpc.StatusCode.INVALID_ARGUMENT
+    assert refusal(method, request(key_id=bytes(8)))[0] is grpc.StatusCode.NOT_FOUND
+    assert refusal(method, request(key_id=b"x"))[0] is grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_what_has_become_impossible_meanwhile_fails_with_its_reason(running_issuer: RunningIssuer) -> None:
@@ -224,7 +220,7 @@ def test_what_has_become_impossible_meanwhile_fails_with_its_reason(running_issu
 
 def test_the_key_that_signs_is_not_retired(running_issuer: RunningIssuer) -> None:
     request = pb.RetireKeyRequest(key_id=signing_key_id(running_issuer))
-    message = refusal_of(lambda: running_issuer.client.keys.RetireKey(request))[1]
+    message = refusal(running_issuer.client.keys.RetireKey, request)[1]
     assert "activate another one first" in message
 
 
@@ -236,7 +232,7 @@ def test_a_key_whose_codes_are_in_force_is_not_retired(running_issuer: RunningIs
     activate = running_issuer.client.keys.ActivateKey(pb.ActivateKeyRequest(key_id=made))
     running_issuer.approve(activate.approval_id)
     retire = pb.RetireKeyRequest(key_id=first)
-    message = refusal_of(lambda: running_issuer.client.keys.RetireKey(retire))[1]
+    message = refusal(running_issuer.client.keys.RetireKey, retire)[1]
     assert "may be in force for another" in message
 
 
@@ -264,7 +260,7 @@ def test_a_key_is_revoked_once(running_issuer: RunningIssuer) -> None:
     stolen = signing_key_id(running_issuer)
     revoke(running_issuer, stolen)
     request = pb.RevokeKeyRequest(key_id=stolen)
-    code, message = refusal_of(lambda: running_issuer.client.keys.RevokeKey(request))
+    code, message = refusal(running_issuer.client.keys.RevokeKey, request)
     assert code is grpc.StatusCode.FAILED_PRECONDITION
     assert "revoked already" in message
 
@@ -362,7 +358,7 @@ def test_a_drill_with_the_root_elsewhere_needs_a_published_successor(
     issuer, root = rootless
     made = prepare(issuer)
     request = pb.DrillKeysRequest(bundle_count=1)
-    code, message = refusal_of(lambda: issuer.client.keys.DrillKeys(request))
+    code, message = refusal(issuer.client.keys.DrillKeys, request)
     assert code is grpc.StatusCode.FAILED_PRECONDITION
     assert "no other key is published" in message
     import_key_set(issuer, sign_key_set(exported(issuer), root))
@@ -379,7 +375,7 @@ def test_a_drill_of_more_bundles_than_anybody_waits_for_is_refused(
     if is_taken:
         assert running_issuer.client.keys.DrillKeys(request).approval_id
     else:
-        code, _ = refusal_of(lambda: running_issuer.client.keys.DrillKeys(request))
+        code, _ = refusal(running_issuer.client.keys.DrillKeys, request)
         assert code is grpc.StatusCode.INVALID_ARGUMENT
 
 
@@ -420,7 +416,7 @@ def test_a_revocation_without_the_root_says_what_to_do_and_the_import_ends_it(
     outcome = revoke(issuer, stolen)
     assert any("verifiers still take codes of" in line and "key-set export" in line for line in outcome)
     assert any("no key signs" in line for line in outcome)
-    refused, message = refusal_of(lambda: a_code(issuer, index))
+    refused, message = refusal(partial(a_code, issuer), index)
     assert refused is grpc.StatusCode.FAILED_PRECONDITION
     assert "import" in message
     assert gate.takes(code, now=now)
@@ -449,7 +445,7 @@ def with_keys(key_set: KeySet, keys: Iterable[VerifyingKey]) -> KeySet:
 
 def refused_import(issuer: RunningIssuer, key_set: KeySet, root: KeyStore) -> tuple[grpc.StatusCode, str]:
     request = pb.ImportKeySetRequest(signed_key_set=sign_key_set(key_set, root))
-    return refusal_of(lambda: issuer.client.keys.ImportKeySet(request))
+    return refusal(issuer.client.keys.ImportKeySet, request)
 
 
 @pytest.mark.parametrize(
@@ -495,7 +491,7 @@ def test_a_key_set_with_a_revoked_key_is_refused(rootless: tuple[RunningIssuer, 
     signed = sign_key_set(exported(issuer), root)
     revoke(issuer, made)
     request = pb.ImportKeySetRequest(signed_key_set=signed)
-    code, message = refusal_of(lambda: issuer.client.keys.ImportKeySet(request))
+    code, message = refusal(issuer.client.keys.ImportKeySet, request)
     assert code is grpc.StatusCode.FAILED_PRECONDITION
     assert f"key {made.hex()}, which is REVOKED" in message
 
@@ -519,4 +515,4 @@ def test_a_key_set_with_a_revoked_key_is_refused(rootless: tuple[RunningIssuer, 
 def test_an_approver_alone_does_nothing_with_keys(running_issuer: RunningIssuer, call: str) -> None:
     client: IssuerClient = running_issuer.approver
     method, request = getattr(client.keys, call), getattr(pb, f"{call}Request")()
-    assert refusal_of(lambda: method(request))[0] is grpc.StatusCode.PERMISSION_DENIED
+    assert refusal(method, request)[0] is grpc.StatusCode.PERMISSION_DENIED

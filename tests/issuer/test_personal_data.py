@@ -1,9 +1,5 @@
 """What must not leave the register does not: not to Redis, the record of calls, logs, metrics or errors."""
 
-from collections.abc import Callable
-from typing import Any
-
-import grpc
 import prometheus_client
 import pytest
 import redis
@@ -12,15 +8,10 @@ from structlog.testing import capture_logs
 from issuer.register.holders import Holders
 from issuer.v1 import access_pb2
 from issuer.v1 import admin_pb2 as pb
+from tests.issuer.refusals import refusal
 from tests.issuer.running_issuer import RunningIssuer
 
 NAME, NUMBER = "金丝雀CanaryName", "CANARY110101"
-
-
-def refusal(method: Callable[[Any], Any], request: Any) -> str:
-    with pytest.raises(grpc.RpcError) as caught:
-        method(request)
-    return str(caught.value.details())
 
 
 def do_everything(issuer: RunningIssuer) -> None:
@@ -79,13 +70,13 @@ def test_a_refusal_quotes_nothing(running_issuer: RunningIssuer, monkeypatch: py
     bad = [holder, pb.NewHolder(name=f"{NAME}\n", document_type="ID", document_number=NUMBER)]
     with capture_logs() as logs:
         admin.EnrolHolders(pb.EnrolHoldersRequest(holders=[holder]))
-        texts = [refusal(admin.EnrolHolders, pb.EnrolHoldersRequest(holders=[one])) for one in bad]
+        texts = [refusal(admin.EnrolHolders, pb.EnrolHoldersRequest(holders=[one]))[1] for one in bad]
 
         def fail(*_: object, **__: object) -> None:
             raise ValueError(f"{NAME} {NUMBER}")
 
         monkeypatch.setattr(Holders, "enrol", fail)
-        texts.append(refusal(admin.EnrolHolders, pb.EnrolHoldersRequest(holders=[holder])))
+        texts.append(refusal(admin.EnrolHolders, pb.EnrolHoldersRequest(holders=[holder]))[1])
     assert texts[-1] == "the issuer failed; its log says where"
     assert_no_canary("".join(texts))
     assert_no_canary(repr(logs))

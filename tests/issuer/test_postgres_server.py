@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.eventually import eventually
 from tests.issuer.postgres_server import PostgresServer
-from tests.loadtest.test_processes import is_running
+from tests.running import is_running
 
 _STARTER = """
 from tests.issuer.postgres_server import PostgresServer

@@ -27,8 +27,8 @@ from issuer.tls import ClientTls, ServerTls
 from issuer.v1 import admin_pb2, cache_pb2, issuer_pb2
 from tests.eventually import eventually
 from tests.issuer.certificates import Authority
+from tests.issuer.refusals import refused_call, retry_after_s
 from tests.issuer.serving import Serving
-from tests.issuer.test_answers import refusal, retry_after_s
 
 KEY_SET = issuer_pb2.GetKeySetRequest()
 STATUS = admin_pb2.GetStatusRequest(holder_id=17)
@@ -38,19 +38,12 @@ _Start = Callable[..., Serving]
 
 
 @pytest.fixture
-def database(sqlite_url: str) -> Iterator[Database]:
-    database = Database.open(sqlite_url)
-    yield database
-    database.close()
-
-
-@pytest.fixture
-def start(database: Database) -> Iterator[_Start]:
+def start(sqlite_database: Database) -> Iterator[_Start]:
     """Starts servers that are stopped at the end of the test."""
     with contextlib.ExitStack() as stack:
 
         def start_one(**options: Any) -> Serving:
-            serving = Serving(database, **options)
+            serving = Serving(sqlite_database, **options)
             stack.callback(serving.stop)
             return serving
 
@@ -196,7 +189,7 @@ def test_the_largest_request_is_taken_and_a_larger_one_refused(start: _Start) ->
     batch = admin_pb2.ImportHoldersRequest(rows=[longest] * 1_000, guardian_external_ids=["𠮷" * 64] * 1_000)
     assert next(clerk.ImportHolders(iter([batch]))).outcome.known == 1_000
     request = admin_pb2.EnrolHoldersRequest(holders=[longest] * 3_000)
-    assert refusal(clerk.EnrolHolders, request).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert refused_call(clerk.EnrolHolders, request).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 def test_bundles_hold_up_no_other_call(start: _Start) -> None:
@@ -267,7 +260,7 @@ def test_a_call_without_a_key_hears_that_nobody_knows_it_whatever_the_method(sta
         (stranger.issuer.IssueBundles, issuer_pb2.IssueBundlesRequest()),
         (stranger.admin.ImportHolders, iter([admin_pb2.ImportHoldersRequest()])),
     ):
-        error = refusal(call, request)
+        error = refused_call(call, request)
         assert (error.code(), error.details()) == (grpc.StatusCode.UNAUTHENTICATED, UNKNOWN)
 
 
@@ -320,14 +313,14 @@ def test_tls_serves_clients_with_a_bearer_key(start: _Start, authority: Authorit
     client = serving.client("app", tls=ClientTls(ca=authority.certificate))
     assert client.issuer.GetKeySet(KEY_SET).signed_key_set == b"key set"
     anonymous = serving.client(tls=ClientTls(ca=authority.certificate))
-    assert refusal(anonymous.issuer.GetKeySet, KEY_SET).code() is grpc.StatusCode.UNAUTHENTICATED
+    assert refused_call(anonymous.issuer.GetKeySet, KEY_SET).code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 def test_plain_text_is_not_understood_where_tls_is_spoken(start: _Start, authority: Authority) -> None:
     server = authority.issue("server")
     serving = start(tls=ServerTls(server.certificate, server.key))
     client = serving.client("app")
-    assert refusal(client.issuer.GetKeySet, KEY_SET).code() is grpc.StatusCode.UNAVAILABLE
+    assert refused_call(client.issuer.GetKeySet, KEY_SET).code() is grpc.StatusCode.UNAVAILABLE
 
 
 def test_a_client_that_trusts_another_authority_does_not_call(
@@ -336,7 +329,7 @@ def test_a_client_that_trusts_another_authority_does_not_call(
     server = authority.issue("server")
     serving = start(tls=ServerTls(server.certificate, server.key))
     client = serving.client("app", tls=ClientTls(ca=Authority(tmp_path, "other").certificate))
-    assert refusal(client.issuer.GetKeySet, KEY_SET).code() is grpc.StatusCode.UNAVAILABLE
+    assert refused_call(client.issuer.GetKeySet, KEY_SET).code() is grpc.StatusCode.UNAVAILABLE
 
 
 @pytest.mark.parametrize(
@@ -378,7 +371,7 @@ def test_a_client_is_known_by_its_certificate_until_it_is_revoked(
     client.admin.GetStatus(STATUS)
     assert serving.recorded()[-1][0] == "gate"
     serving.clients.revoke("gate", now=2)
-    assert refusal(client.admin.GetStatus, STATUS).code() is grpc.StatusCode.UNAUTHENTICATED
+    assert refused_call(client.admin.GetStatus, STATUS).code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 def test_a_certificate_of_the_authority_that_is_no_clients_is_refused(
@@ -386,7 +379,7 @@ def test_a_certificate_of_the_authority_that_is_no_clients_is_refused(
 ) -> None:
     serving, as_known = start_with_client_ca(start, authority)
     client = as_known(authority.issue("stranger"))
-    assert refusal(client.admin.GetStatus, STATUS).code() is grpc.StatusCode.UNAUTHENTICATED
+    assert refused_call(client.admin.GetStatus, STATUS).code() is grpc.StatusCode.UNAUTHENTICATED
     assert serving.recorded() == []
 
 
@@ -398,7 +391,7 @@ def test_a_client_with_the_same_name_in_another_certificate_is_another(
     new = NewClient("gate", frozenset({Role.CLERK}), certificate_sha256=first.sha256)
     serving.clients.add(new, now=1)
     assert (
-        refusal(as_known(authority.issue("gate")).admin.GetStatus, STATUS).code()
+        refused_call(as_known(authority.issue("gate")).admin.GetStatus, STATUS).code()
         is grpc.StatusCode.UNAUTHENTICATED
     )
 
@@ -413,9 +406,9 @@ def test_where_certificates_are_asked_for_none_and_foreign_and_expired_ones_do_n
     for number, pair in enumerate((foreign, expired, early)):
         new = NewClient(f"client{number}", frozenset({Role.CLERK}), certificate_sha256=pair.sha256)
         serving.clients.add(new, now=1)
-        assert refusal(as_known(pair).admin.GetStatus, STATUS).code() is grpc.StatusCode.UNAVAILABLE
+        assert refused_call(as_known(pair).admin.GetStatus, STATUS).code() is grpc.StatusCode.UNAVAILABLE
     none = serving.client("clerk", tls=ClientTls(ca=authority.certificate))
-    assert refusal(none.admin.GetStatus, STATUS).code() is grpc.StatusCode.UNAVAILABLE
+    assert refused_call(none.admin.GetStatus, STATUS).code() is grpc.StatusCode.UNAVAILABLE
 
 
 def test_a_bearer_key_counts_before_the_certificate_of_the_connection(
@@ -428,7 +421,7 @@ def test_a_bearer_key_counts_before_the_certificate_of_the_connection(
     as_known(proxy, key=serving.staff.keys["clerk"]).admin.GetStatus(STATUS)
     assert serving.recorded()[-1][0] == "clerk"
     wrong = as_known(proxy, key="gl_" + "x" * 43)
-    assert refusal(wrong.admin.GetStatus, STATUS).code() is grpc.StatusCode.UNAUTHENTICATED
+    assert refused_call(wrong.admin.GetStatus, STATUS).code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 def test_the_socket_needs_no_certificate(start: _Start, authority: Authority, folder: Path) -> None:

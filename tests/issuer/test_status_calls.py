@@ -21,6 +21,7 @@ from issuer.v1 import admin_pb2 as pb
 from loadtest.embedded_redis import EmbeddedRedis
 from tests.eventually import eventually
 from tests.issuer.postgres_server import PostgresServer
+from tests.issuer.refusals import refusal
 from tests.issuer.running_issuer import RunningIssuer
 from tests.issuer.stored_status import StoredStatus
 from verifier.wire.status_record import Colour, unpack
@@ -61,19 +62,6 @@ def client_with(issuer: RunningIssuer, *roles: Role, name: str) -> IssuerClient:
     new = NewClient(name, frozenset(roles), bearer_key_sha256=hash_key(key))
     issuer.issuer.clients.add(new, now=int(time.time()))
     return IssuerClient(issuer.address, key=key)
-
-
-def refusal(call: Callable[[Any], Any], request: Any) -> tuple[grpc.StatusCode, str]:
-    """Return status code and text of a call that has to fail."""
-    with pytest.raises(grpc.RpcError) as caught:
-        _read(call(request))
-    error: Any = caught.value
-    return error.code(), error.details()
-
-
-def _read(answer: Any) -> None:
-    if isinstance(answer, grpc.Call):  # a stream fails when it is read
-        list(answer)  # type: ignore[call-overload]
 
 
 def change(holder_id: int = 0, colour: int = YELLOW, **changed: Any) -> pb.StatusChange:

@@ -14,15 +14,9 @@ import redis
 
 from loadtest.embedded_redis import BorrowedRedis, EmbeddedRedis
 from loadtest.processes import ProcessError, ServerProcess
+from tests.running import is_running
 
 ROOT = Path(__file__).parents[2]
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
 
 
 def wait_until_gone(pid: int, timeout_s: float = 10) -> None:

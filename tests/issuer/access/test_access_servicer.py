@@ -11,8 +11,8 @@ from issuer.access.bearer import hash_key, make_key
 from issuer.access.roles import Role
 from issuer.register.database import Database
 from issuer.v1 import access_pb2 as pb
+from tests.issuer.refusals import refused_call
 from tests.issuer.serving import Serving
-from tests.issuer.test_answers import refusal
 
 SHA256 = hashlib.sha256(b"a key").digest()
 
@@ -53,7 +53,7 @@ def test_an_approver_operator_or_clerk_is_added_by_two_people(serving: Serving, 
     assert waiting.summary == f"add the client li.wei: {', '.join(names)}; {known_by}"
     assert waiting.state == pb.APPROVAL_STATE_PENDING
     stranger = serving.client(key=key).access
-    code = refusal(stranger.ListApprovals, pb.ListApprovalsRequest()).code()
+    code = refused_call(stranger.ListApprovals, pb.ListApprovalsRequest()).code()
     assert code is grpc.StatusCode.UNAUTHENTICATED
     approve = pb.ApproveRequest(approval_id=answer.approval_id)
     approval = serving.client("approver").access.Approve(approve).approval
@@ -75,7 +75,7 @@ def test_a_name_that_was_taken_meanwhile_fails_the_request_with_the_reason(servi
 
 @pytest.mark.parametrize("role", [pb.ROLE_CLERK, pb.ROLE_OPERATOR])
 def test_a_name_in_use_is_refused_before_anybody_is_asked(serving: Serving, role: pb.Role) -> None:
-    error = refusal(serving.client("operator").access.AddClient, new("clerk", role))
+    error = refused_call(serving.client("operator").access.AddClient, new("clerk", role))
     assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
     assert not serving.client("clerk").access.ListApprovals(pb.ListApprovalsRequest()).approvals
 
@@ -103,7 +103,7 @@ def test_a_name_in_use_is_refused_before_anybody_is_asked(serving: Serving, role
 def test_a_client_that_breaks_the_api_is_refused_and_the_field_named(
     serving: Serving, request_: pb.AddClientRequest, field: str
 ) -> None:
-    error = refusal(serving.client("operator").access.AddClient, request_)
+    error = refused_call(serving.client("operator").access.AddClient, request_)
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert (error.details() or "").startswith(f"{field}: ")
     assert len(serving.clients.list()) == 5
@@ -119,7 +119,7 @@ def test_a_clerk_is_revoked_at_once_and_its_next_call_refused(serving: Serving) 
     clerk.ListApprovals(pb.ListApprovalsRequest())
     answer = serving.client("operator").access.RevokeClient(pb.RevokeClientRequest(name="clerk"))
     assert answer.approval_id == 0
-    error = refusal(clerk.ListApprovals, pb.ListApprovalsRequest())
+    error = refused_call(clerk.ListApprovals, pb.ListApprovalsRequest())
     assert error.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
@@ -134,13 +134,13 @@ def test_an_approver_or_operator_is_revoked_by_two_people(serving: Serving, role
     li_wei.ListApprovals(pb.ListApprovalsRequest())
     approval = serving.client("approver").access.Approve(pb.ApproveRequest(approval_id=approval_id)).approval
     assert list(approval.outcome) == ["revoked the client li.wei"]
-    error = refusal(li_wei.ListApprovals, pb.ListApprovalsRequest())
+    error = refused_call(li_wei.ListApprovals, pb.ListApprovalsRequest())
     assert error.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 @pytest.mark.parametrize("name", ["operator", "approver"])
 def test_the_last_operator_or_approver_stays(serving: Serving, name: str) -> None:
-    error = refusal(serving.client("operator").access.RevokeClient, pb.RevokeClientRequest(name=name))
+    error = refused_call(serving.client("operator").access.RevokeClient, pb.RevokeClientRequest(name=name))
     assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
     assert f"the last {name}" in (error.details() or "")
 
@@ -156,9 +156,9 @@ def test_of_two_requests_to_revoke_the_last_two_approvers_one_fails(serving: Ser
 
 def test_a_client_that_never_was_is_not_found_and_no_nonsense_is_recorded(serving: Serving) -> None:
     operator = serving.client("operator").access
-    error = refusal(operator.RevokeClient, pb.RevokeClientRequest(name="nobody"))
+    error = refused_call(operator.RevokeClient, pb.RevokeClientRequest(name="nobody"))
     assert error.code() is grpc.StatusCode.NOT_FOUND
-    error = refusal(operator.RevokeClient, pb.RevokeClientRequest(name="王秀英 110101199003070000"))
+    error = refused_call(operator.RevokeClient, pb.RevokeClientRequest(name="王秀英 110101199003070000"))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert [target for _, _, target, _ in serving.recorded()] == ["client nobody", ""]
 
@@ -175,11 +175,13 @@ def test_nobody_settles_their_own_request_and_whoever_asked_takes_it_back(servin
     serving.staff.add("both", Role.OPERATOR, Role.APPROVER)
     both = serving.client("both").access
     approval_id = both.AddClient(new("li.wei", pb.ROLE_OPERATOR)).approval_id
-    error = refusal(both.Approve, pb.ApproveRequest(approval_id=approval_id))
+    error = refused_call(both.Approve, pb.ApproveRequest(approval_id=approval_id))
     assert error.code() is grpc.StatusCode.PERMISSION_DENIED
     approval = both.Reject(pb.RejectRequest(approval_id=approval_id)).approval
     assert approval.state == pb.APPROVAL_STATE_REJECTED
-    error = refusal(serving.client("approver").access.Approve, pb.ApproveRequest(approval_id=approval_id))
+    error = refused_call(
+        serving.client("approver").access.Approve, pb.ApproveRequest(approval_id=approval_id)
+    )
     assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
 
 
@@ -187,7 +189,7 @@ def test_a_request_older_than_a_day_is_not_approved(serving: Serving) -> None:
     approval_id = serving.client("operator").access.AddClient(new("li.wei", pb.ROLE_OPERATOR)).approval_id
     serving.clock_skew_s = 86_400
     approver = serving.client("approver").access
-    error = refusal(approver.Approve, pb.ApproveRequest(approval_id=approval_id))
+    error = refused_call(approver.Approve, pb.ApproveRequest(approval_id=approval_id))
     assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
     expired = pb.ListApprovalsRequest(state=pb.APPROVAL_STATE_EXPIRED)
     assert [one.approval_id for one in approver.ListApprovals(expired).approvals] == [approval_id]
@@ -235,11 +237,12 @@ def test_what_is_out_of_range_is_refused_and_named(serving: Serving) -> None:
         (auditor.GetApproval, pb.GetApprovalRequest(), "approval_id"),
         (auditor.GetApproval, pb.GetApprovalRequest(approval_id=huge), "approval_id"),
     ):
-        error = refusal(call, request)
+        error = refused_call(call, request)
         assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert (error.details() or "").startswith(f"{field}: ")
     assert (
-        refusal(auditor.ListCalls, pb.ListCallsRequest(client="nobody")).code() is grpc.StatusCode.NOT_FOUND
+        refused_call(auditor.ListCalls, pb.ListCallsRequest(client="nobody")).code()
+        is grpc.StatusCode.NOT_FOUND
     )
     auditor.ListCalls(pb.ListCallsRequest(page_size=1_000))
 

@@ -1,7 +1,5 @@
 """Authentication over a real socket. Certificates: tests/issuer/test_server.py."""
 
-from collections.abc import Iterator
-
 import grpc
 import pytest
 from prometheus_client import REGISTRY
@@ -10,24 +8,10 @@ from issuer.access.bearer import make_key
 from issuer.client import IssuerClient
 from issuer.register.database import Database
 from issuer.v1 import issuer_pb2
+from tests.issuer.refusals import refused_call, retry_after_s
 from tests.issuer.serving import Serving
-from tests.issuer.test_answers import refusal, retry_after_s
 
 KEY_SET = issuer_pb2.GetKeySetRequest()
-
-
-@pytest.fixture
-def database(sqlite_url: str) -> Iterator[Database]:
-    database = Database.open(sqlite_url)
-    yield database
-    database.close()
-
-
-@pytest.fixture
-def serving(database: Database) -> Iterator[Serving]:
-    serving = Serving(database)
-    yield serving
-    serving.stop()
 
 
 def ask(serving: Serving, *authorizations: str) -> None:
@@ -74,7 +58,7 @@ def test_other_schemes_and_two_authorizations_and_a_bare_key_are_refused(serving
 def test_the_eleventh_failure_in_a_minute_is_told_to_wait(serving: Serving) -> None:
     codes = [refused(serving, f"Bearer {make_key()}")[0] for _ in range(10)]
     assert codes == [grpc.StatusCode.UNAUTHENTICATED] * 10
-    error = refusal(serving.client().issuer.GetKeySet, KEY_SET)
+    error = refused_call(serving.client().issuer.GetKeySet, KEY_SET)
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert 1 <= retry_after_s(error) <= 6
     serving.clock_skew_s = 6
@@ -96,10 +80,12 @@ def test_failures_are_counted_and_calls_of_clients_are_not(serving: Serving) -> 
     assert REGISTRY.get_sample_value(name) == before + 12
 
 
-def test_a_known_client_is_let_in_while_the_register_is_locked(serving: Serving, database: Database) -> None:
+def test_a_known_client_is_let_in_while_the_register_is_locked(
+    serving: Serving, sqlite_database: Database
+) -> None:
     app = serving.client("app").issuer
     app.GetKeySet(KEY_SET)
-    with database.write():
+    with sqlite_database.write():
         app.GetKeySet(KEY_SET)
 
 
@@ -109,4 +95,4 @@ def test_a_key_is_refused_at_the_first_call_after_its_revocation_on_every_channe
         client.issuer.GetKeySet(KEY_SET)
     serving.clients.revoke("app", now=1)
     for client in channels:
-        assert refusal(client.issuer.GetKeySet, KEY_SET).code() is grpc.StatusCode.UNAUTHENTICATED
+        assert refused_call(client.issuer.GetKeySet, KEY_SET).code() is grpc.StatusCode.UNAUTHENTICATED
