@@ -8,6 +8,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
+from nacl.bindings import crypto_sign_open
+from nacl.exceptions import BadSignatureError
 
 from tests.vectors.edwards25519 import equations
 from tests.vectors.files import read
@@ -80,6 +82,41 @@ def test_a_flipped_bit_of_a_signature_does_not_verify(message: bytes, at: int, b
     signature = bytearray(ACTIVE.sign(message))
     signature[at] ^= 1 << bit
     assert not VerifyingKey(ACTIVE.public).verifies(bytes(signature), message)
+
+
+@given(
+    public_key=st.sampled_from([bytes.fromhex(edge["public_key"]) for edge in EDGES] + [ACTIVE.public]),
+    r=st.sampled_from([bytes.fromhex(edge["signature"])[:32] for edge in EDGES])
+    | st.binary(min_size=32, max_size=32),
+    s=st.integers(0, 2**256 - 1),
+    edge=st.sampled_from(EDGES),
+    is_edge=st.booleans(),
+)
+def test_the_answer_is_that_of_libsodium(
+    public_key: bytes, r: bytes, s: int, edge: dict[str, Any], is_edge: bool
+) -> None:
+    signature, message = r + s.to_bytes(32, "little"), bytes.fromhex(edge["message"])
+    if is_edge:
+        signature = bytes.fromhex(edge["signature"])
+    assert VerifyingKey(public_key).verifies(signature, message) is _libsodium(public_key, signature, message)
+
+
+@pytest.mark.parametrize("excess", [0, 1, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18])
+@pytest.mark.parametrize("sign", [0, 1 << 255])
+def test_a_key_whose_y_is_not_reduced_verifies_nothing(excess: int, sign: int) -> None:
+    # dalek reads these points, of which 20 are not of small order; no vector of others has them.
+    public_key = (2**255 - 19 + excess + sign).to_bytes(32, "little")
+    signature = ACTIVE.sign(b"a message")
+    assert not VerifyingKey(public_key).verifies(signature, b"a message")
+    assert VerifyingKey(public_key)._key is None
+
+
+def _libsodium(public_key: bytes, signature: bytes, message: bytes) -> bool:
+    try:
+        crypto_sign_open(signature + message, public_key)
+    except BadSignatureError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("length", [0, 1, 31, 33, 64])
