@@ -1,6 +1,5 @@
 """Fixtures of the issuer's tests."""
 
-import itertools
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 import structlog
 
 from issuer.register.database import Database
+from tests.issuer.emptied_register import EmptiedRegister
 from tests.issuer.postgres_server import PostgresServer
 
 QUICK_N = 1 << 10
@@ -75,9 +75,6 @@ def _postgres_template(postgres_server: PostgresServer) -> str:
     return "template_register"
 
 
-_numbers = itertools.count(1)
-
-
 @pytest.fixture
 def sqlite_url(_sqlite_template: Path, tmp_path: Path) -> str:
     """A new register in a file."""
@@ -85,12 +82,16 @@ def sqlite_url(_sqlite_template: Path, tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'register.db'}"
 
 
+@pytest.fixture(scope="session")
+def _emptied_register(postgres_server: PostgresServer, _postgres_template: str) -> EmptiedRegister:
+    return EmptiedRegister(postgres_server, _postgres_template)
+
+
 @pytest.fixture
-def postgres_url(postgres_server: PostgresServer, _postgres_template: str) -> Iterator[str]:
-    """A new register in a PostgreSQL database."""
-    name = f"register_{next(_numbers)}"
-    yield postgres_server.create_database(name, template=_postgres_template)
-    postgres_server.drop_database(name)
+def postgres_url(_emptied_register: EmptiedRegister) -> Iterator[str]:
+    """A new register in a PostgreSQL database, or one as good as new."""
+    yield _emptied_register.lend()
+    _emptied_register.take_back()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
