@@ -17,6 +17,8 @@ from issuer.config import ServeSettings
 from issuer.ending import Ending
 from issuer.errors import SettingsError
 from issuer.folder import Folder
+from issuer.gate_list import GateListSigner
+from issuer.gate_servicer import GateServicer
 from issuer.idempotency import IdempotencyRecord
 from issuer.issuer_servicer import IssuerServicer
 from issuer.key_servicer import KeyServicer
@@ -29,11 +31,17 @@ from issuer.publisher import Publisher
 from issuer.reasons import Reasons
 from issuer.red_alarm import RedAlarm
 from issuer.register.credentials import Credentials
+from issuer.register.gates import Gates
 from issuer.register.holders import Holders
 from issuer.register.keys import Keys
 from issuer.register.last_recorded import last_recorded_at
 from issuer.register.outbox import Outbox
+from issuer.register.purges import Purges
+from issuer.register.scan_stats import ScanStats
+from issuer.register.scans import Scans
 from issuer.register.statuses import Statuses
+from issuer.register.suspects import Suspects
+from issuer.scan_servicer import ScanServicer
 from issuer.server import GrpcServer
 from issuer.status_writer import StatusWriter
 from issuer.tls import ServerTls
@@ -82,6 +90,13 @@ class Issuer:
             root=unlocked.root,
             root_public_key=unlocked.root_public_key,
             thresholds=thresholds,
+            publisher=self.publisher,
+            clock=clock,
+            clock_guard=clock_guard,
+        )
+        self.gate_list = GateListSigner(
+            database=self.database,
+            ring=ring,
             publisher=self.publisher,
             clock=clock,
             clock_guard=clock_guard,
@@ -140,6 +155,20 @@ class Issuer:
                 gatekeeper=gatekeeper,
                 clock=clock,
             ),
+            gates=GateServicer(
+                gates=Gates(database=self.database),
+                gate_list=self.gate_list,
+                gatekeeper=gatekeeper,
+                clock=clock,
+            ),
+            scans=ScanServicer(
+                scans=Scans(database=self.database),
+                stats=ScanStats(database=self.database),
+                suspects=Suspects(database=self.database),
+                purges=Purges(database=self.database),
+                gatekeeper=gatekeeper,
+                clock=clock,
+            ),
             gatekeeper=gatekeeper,
             listen=settings.listen,
             socket=folder.socket,
@@ -148,12 +177,13 @@ class Issuer:
         )
 
     def start(self) -> None:
-        """Begin to publish, to turn the keys, to end what ends, and to answer.
+        """Begin to publish, to turn the keys, to sign gate lists, to end what ends, and to answer.
 
         Raises RegisterUnavailable or KeyFileError.
         """
         self.publisher.start()
         self.rotation.start()
+        self.gate_list.start()
         self.ending.start()
         self.server.start()
 
@@ -161,6 +191,7 @@ class Issuer:
         """Give calls under way `grace_s` seconds, then stop; what is not published stays in the outbox."""
         self.server.drain(grace_s)
         self.ending.stop()
+        self.gate_list.stop()
         self.rotation.stop()
         self.publisher.stop()
         self._limit.close()

@@ -16,7 +16,7 @@ from issuer.register.keys import Keys
 from issuer.register.outbox import FeedPosition, Outbox
 from issuer.status_writer import Fence, StatusWriter
 from verifier.wire.status_record import RECORD_BYTES
-from verifier.wire.status_store import KEY_SET_KEY, SHARD_BYTES, status_key
+from verifier.wire.status_store import GATE_LIST_KEY, KEY_SET_KEY, SHARD_BYTES, status_key
 
 MAX_DIFFERING_INDICES = 100
 _MAX_PROBLEMS = 100
@@ -45,6 +45,7 @@ class Cache:
     writer: StatusWriter
     fences: Callable[[], Mapping[int, Fence]]  # what to write behind, now
     adopt: Callable[[Mapping[int, FeedPosition]], None]  # takes a new epoch over
+    gate_list: Callable[[], bytes | None] = lambda: None  # as it was signed last; None: not yet
 
 
 CacheSteps = Callable[[Cache], Iterator[Progress]]
@@ -63,6 +64,8 @@ def rebuild(cache: Cache) -> Iterator[Progress]:
             cache.writer.delete(key, cache.fences())
         yield progress
     cache.writer.put_key_set(cache.keys.newest_key_set())
+    if (gate_list := cache.gate_list()) is not None:
+        cache.writer.write_gate_list(gate_list)
     cache.adopt(cache.writer.give_epoch(cache.fences()))
     yield replace(progress, is_done=True)
 
@@ -98,12 +101,17 @@ def _compare(cache: Cache, *, is_repairing: bool) -> Iterator[Progress]:
         for key in keys if is_repairing else ():
             cache.writer.delete(key, cache.fences())
         yield progress
-    # 4. The key set.
+    # 4. The key set and the gate list.
     newest = cache.keys.newest_key_set()
     if cache.writer.key_set() != newest:
         progress = _with_problems(progress, [f"{KEY_SET_KEY}: not the newest key set of the register"])
         if is_repairing:
             cache.writer.put_key_set(newest)
+    gate_list = cache.gate_list()
+    if gate_list is not None and cache.writer.gate_list() != gate_list:
+        progress = _with_problems(progress, [f"{GATE_LIST_KEY}: not the newest gate list"])
+        if is_repairing:
+            cache.writer.write_gate_list(gate_list)
     # 5. Mirrors were loaded from what differed.
     is_repaired = is_repairing and bool(progress.differing_records or progress.problems)
     if is_repaired:

@@ -19,18 +19,22 @@ from issuer.addresses import is_local, is_socket, require_sound
 from issuer.config import ClientSettings
 from issuer.errors import SettingsError
 from issuer.tls import ClientTls
-from issuer.v1 import access_pb2, admin_pb2, cache_pb2, issuer_pb2, keys_pb2
+from issuer.v1 import access_pb2, admin_pb2, cache_pb2, gates_pb2, issuer_pb2, keys_pb2, scans_pb2
 from issuer.v1.access_pb2_grpc import AccessServiceStub
 from issuer.v1.admin_pb2_grpc import AdminServiceStub
 from issuer.v1.cache_pb2_grpc import CacheServiceStub
+from issuer.v1.gates_pb2_grpc import GateServiceStub
 from issuer.v1.issuer_pb2_grpc import IssuerServiceStub
 from issuer.v1.keys_pb2_grpc import KeyServiceStub
+from issuer.v1.scans_pb2_grpc import ScanServiceStub
 
 _FILES: tuple[FileDescriptor, ...] = tuple(
-    module.DESCRIPTOR for module in (access_pb2, admin_pb2, cache_pb2, issuer_pb2, keys_pb2)
+    module.DESCRIPTOR
+    for module in (access_pb2, admin_pb2, cache_pb2, gates_pb2, issuer_pb2, keys_pb2, scans_pb2)
 )
-# Carrying out what was approved may sign a hundred thousand bundles (a drill).
-_LONG_CALLS_S = {"Approve": 900.0}
+# Carrying out what was approved may sign a hundred thousand bundles (a drill); a purge may remove millions of
+# scans.
+_LONG_CALLS_S = {"Approve": 900.0, "PurgeScans": 3_600.0, "GetScanStats": 60.0}
 _OPTIONS = (
     ("grpc.max_receive_message_length", 4 << 20),
     # A proxy of the environment would be handed the key, and cannot reach a socket or loopback anyway.
@@ -79,6 +83,8 @@ class IssuerClient:
         self.keys = KeyServiceStub(channel)
         self.cache = CacheServiceStub(channel)
         self.access = AccessServiceStub(channel)
+        self.gates = GateServiceStub(channel)
+        self.scans = ScanServiceStub(channel)
 
     @classmethod
     def from_settings(cls, settings: ClientSettings) -> Self:

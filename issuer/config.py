@@ -81,6 +81,17 @@ class ServeSettings(FolderSettings):
     bundles_per_hour: _Count = 60  # by credential
 
 
+class ArchiveSettings(FolderSettings):
+    """What an archive needs. It opens no private key."""
+
+    metrics_listen: str = ""  # HOST:PORT; empty: none
+    redis_url: str = Field(
+        "redis://127.0.0.1:6379/0", validation_alias=AliasChoices("redis_url", "GATELIGHT_REDIS_URL")
+    )
+    retention_days: Annotated[int, Field(ge=1, le=36_500)] = 28
+    walk_s: Annotated[int, Field(ge=1, le=86_400)] = 60  # between two gates
+
+
 class ClientSettings(BaseSettings):
     """What a command needs that asks a running issuer."""
 
@@ -108,7 +119,8 @@ class ClientSettings(BaseSettings):
 
 def load(kind: type[_Settings], options: Mapping[str, Any]) -> _Settings:
     """Return the settings that options (None: not given) and environment make; raises SettingsError."""
-    known = {PREFIX + name.upper() for kind in (ServeSettings, ClientSettings) for name in kind.model_fields}
+    kinds: tuple[type[BaseSettings], ...] = (ServeSettings, ArchiveSettings, ClientSettings)
+    known = {PREFIX + name.upper() for one in kinds for name in one.model_fields}
     known -= {PREFIX + name for name in ("PASSPHRASE", "PASSPHRASE_FILE", "REDIS_URL")}
     try:
         settings = verifier.settings.load(kind, options, prefix=PREFIX, known=known)
@@ -116,6 +128,8 @@ def load(kind: type[_Settings], options: Mapping[str, Any]) -> _Settings:
         raise SettingsError(str(error)) from None
     if isinstance(settings, ServeSettings):
         _require_tls_beyond_this_machine(settings)
+    if isinstance(settings, (ServeSettings, ArchiveSettings)) and settings.metrics_listen:
+        require_sound(settings.metrics_listen, "metrics_listen")
     return settings
 
 
@@ -124,8 +138,6 @@ def _require_tls_beyond_this_machine(settings: ServeSettings) -> None:
         raise SettingsError("--tls-certificate and --tls-key come together: give both, or neither")
     if settings.tls_client_ca is not None and settings.tls_certificate is None:
         raise SettingsError("--tls-client-ca needs --tls-certificate and --tls-key")
-    if settings.metrics_listen:
-        require_sound(settings.metrics_listen, "metrics_listen")
     if not settings.listen:
         return
     require_sound(settings.listen, "listen")

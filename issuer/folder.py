@@ -11,6 +11,7 @@
     approver.key          bearer key of the client `approver`, to be handed to a second person
     issuer.sock           where the serving process listens for commands on this machine
     serve.lock            held by the process that serves
+    archive.lock          held by the processes that archive, together
 
 All private keys are wrapped by one passphrase (issuer/key_file.py); root.key may be kept elsewhere. The
 URL of a PostgreSQL register is not kept here, since it holds a password: it is a setting.
@@ -87,6 +88,11 @@ class Folder:
         """The file that the serving process holds."""
         return self.path / "serve.lock"
 
+    @property
+    def archive_lock(self) -> Path:
+        """The file that archiving processes hold together."""
+        return self.path / "archive.lock"
+
     def signing_key(self, key_id: bytes) -> Path:
         """Return the file of one signing key."""
         return self.signing_keys / f"{key_id.hex()}.key"
@@ -99,17 +105,41 @@ def locked(folder: Folder) -> Iterator[None]:
     Two would publish the same outbox, and the slower one would put old records over new ones. The
     kernel lets go of the lock when the process dies, however it dies.
     """
+    with _held(folder, folder.lock, fcntl.LOCK_EX, f"another process serves {folder.path}"):
+        yield
+
+
+@contextlib.contextmanager
+def archiving(folder: Folder) -> Iterator[None]:
+    """Hold the folder as one of those that archive; raises AlreadyServed while it is `still`."""
+    with _held(folder, folder.archive_lock, fcntl.LOCK_SH, f"the register of {folder.path} is being changed"):
+        yield
+
+
+@contextlib.contextmanager
+def still(folder: Folder) -> Iterator[None]:
+    """Hold the folder with nobody serving or archiving; raises AlreadyServed.
+
+    An archive would go on writing to a register that was put away.
+    """
+    problem = f"an archive works on {folder.path}"
+    with locked(folder), _held(folder, folder.archive_lock, fcntl.LOCK_EX, problem):
+        yield
+
+
+@contextlib.contextmanager
+def _held(folder: Folder, path: Path, how: int, problem: str) -> Iterator[None]:
     if not folder.path.is_dir():
         raise NotInitialised(f"there is no folder {folder.path}: run gatelight-issuer init")
     try:
-        descriptor = os.open(folder.lock, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise SetupError(f"{folder.lock} cannot be opened: {error.strerror}") from None
+        raise SetupError(f"{path} cannot be opened: {error.strerror}") from None
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise AlreadyServed(f"another process serves {folder.path}: stop that one first") from None
+            raise AlreadyServed(f"{problem}: stop that one first") from None
         yield
     finally:
         os.close(descriptor)

@@ -4,16 +4,15 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import structlog
-from prometheus_client import start_http_server
 
 from issuer.assembly import Issuer
 from issuer.config import ServeSettings
 from issuer.errors import SettingsError
 from issuer.folder import Folder, locked
+from issuer.metrics_listen import metrics_served
 from issuer.unlock import unlock
 from verifier.atomic_file import write_atomically
 
@@ -32,7 +31,7 @@ def serve(settings: ServeSettings, *, passphrase: bytes) -> None:
         with (
             contextlib.closing(unlocked.database),
             unlocked.database.lock_for_serving(),
-            _metrics(settings.metrics_listen),
+            metrics_served(settings.metrics_listen),
         ):
             issuer = Issuer(settings, unlocked, passphrase=passphrase, clock=time.time)
             _serve_until(stopping, settings, issuer)
@@ -50,25 +49,6 @@ def _serve_until(stopping: threading.Event, settings: ServeSettings, issuer: Iss
     finally:
         _log.info("issuer drains", grace_s=settings.grace_s)
         issuer.stop(settings.grace_s)
-
-
-@contextlib.contextmanager
-def _metrics(listen: str) -> Iterator[None]:
-    """Answer Prometheus on an address (HOST:PORT; empty: none); raises SettingsError."""
-    if not listen:
-        yield
-        return
-    host, _, port = listen.rpartition(":")
-    try:
-        server, thread = start_http_server(int(port), host.strip("[]"))
-    except OSError as error:
-        raise SettingsError(f"metrics_listen: cannot listen on {listen}: {error.strerror}") from None
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _write_port_file(path: Path, port: int) -> None:

@@ -9,6 +9,9 @@ KEY_SET_LIFE_LEFT = Gauge(
 KEY_SET_IS_STALE = Gauge(
     "gatelight_issuer_key_set_is_stale", "1 while another key set should be signed and is not."
 )
+GATE_LIST_EXPIRES_AT = Gauge(
+    "gatelight_issuer_gate_list_expires_at", "Unix seconds at which the gate list signed last ends."
+)
 REDS_BY_HAND = Gauge(
     "gatelight_issuer_reds_by_hand_last_hour", "Reds set by hand within the last hour.", ["operator"]
 )

@@ -11,6 +11,9 @@ when such a rebuild begins are covered by it, and dropped with it; what comes la
 A rebuild that an operator asks for, on a Redis that is as we left it, is a job that goes on in steps
 between batches and heartbeats (issuer/cache_steps.py), as checks and repairs do.
 
+Key set and gate list, which verifiers believe for their signatures alone, are put there with each heartbeat
+if they are gone or other ones, and at once when there is a new one.
+
 While Redis is away the outbox grows, on disk, and callers are told at once that their change is pending.
 """
 
@@ -65,8 +68,9 @@ class Publisher:
         self._mismatch: str | None = None  # why Redis is being rebuilt
         # Shared with the threads that wait.
         self._published_seq = 0
-        self._key_sets_asked = 0
-        self._key_sets_put = 0
+        self._gate_list: bytes | None = None  # the one signed last
+        self._documents_asked = 0
+        self._documents_put = 0
         self._trouble: str | None = None
         self._job: CacheJob | None = None
         self._is_rebuilding = False
@@ -80,6 +84,7 @@ class Publisher:
             writer=writer,
             fences=lambda: self._positions or {},
             adopt=lambda positions: self._settle(0, positions),
+            gate_list=lambda: self._gate_list,
         )
 
     def start(self) -> None:
@@ -113,14 +118,15 @@ class Publisher:
     def publish_key_set(self) -> bool:
         """Put the register's newest key set into Redis at once; tell whether it is there, as above."""
         with self._progress:
-            self._key_sets_asked += 1
-            asked = self._key_sets_asked
-        self._woken.set()
+            self._documents_asked += 1
+            return self._wait_for_documents(self._documents_asked)
+
+    def publish_gate_list(self, signed: bytes) -> bool:
+        """Put a gate list, newer than any before, into Redis at once, and keep it there; as above."""
         with self._progress:
-            self._progress.wait_for(
-                lambda: self._key_sets_put >= asked or self._trouble is not None, PUBLICATION_WAIT_S
-            )
-            return self._key_sets_put >= asked
+            self._gate_list = signed
+            self._documents_asked += 1
+            return self._wait_for_documents(self._documents_asked)
 
     def carry_out(self, steps: CacheSteps) -> Generator[Progress, None, None]:
         """Rebuild, check or repair Redis (issuer/cache_steps.py) and give the progress, at least each second.
@@ -175,7 +181,7 @@ class Publisher:
 
     def _publish(self, before: Mapping[int, FeedPosition]) -> bool:
         batch = self._outbox.next_batch(_ROWS_PER_TURN)
-        is_heartbeat_due = self._monotonic() >= self._next_heartbeat_s or self._is_key_set_asked()
+        is_heartbeat_due = self._monotonic() >= self._next_heartbeat_s or self._is_document_asked()
         updates = _by_partition(batch.updates, self._writer.partitions)
         positions = dict(before)
         for partition in range(self._writer.partitions):
@@ -185,21 +191,32 @@ class Publisher:
                     positions[partition] = position
         self._tell_published(batch.last_seq)
         if is_heartbeat_due:
-            self._put_key_set()
+            self._put_documents()
             self._next_heartbeat_s = self._monotonic() + HEARTBEAT_S
         if batch.row_count:
             self._settle(batch.last_seq, positions)
         return batch.row_count == _ROWS_PER_TURN
 
-    def _is_key_set_asked(self) -> bool:
-        return self._key_sets_asked != self._key_sets_put
+    def _wait_for_documents(self, asked: int) -> bool:
+        """Wake the thread, and tell whether it put key set and gate list as they were asked for then."""
+        self._woken.set()
+        self._progress.wait_for(
+            lambda: self._documents_put >= asked or self._trouble is not None, PUBLICATION_WAIT_S
+        )
+        return self._documents_put >= asked
 
-    def _put_key_set(self) -> None:
+    def _is_document_asked(self) -> bool:
+        return self._documents_asked != self._documents_put
+
+    def _put_documents(self) -> None:
         with self._progress:
-            asked = self._key_sets_asked
+            asked, gate_list = self._documents_asked, self._gate_list
+        # In this order: nobody takes a gate list before the key set with its signer.
         self._writer.put_key_set(self._keys.newest_key_set())
+        if gate_list is not None:
+            self._writer.put_gate_list(gate_list)
         with self._progress:
-            self._key_sets_put = asked
+            self._documents_put = asked
             self._progress.notify_all()
 
     def _rebuild(self, reason: str) -> None:
@@ -230,15 +247,15 @@ class Publisher:
         """Return the seq of the last row that is covered, and the progress: not done when told to stop."""
         last_seq = self._outbox.last_seq()  # before a record is read
         begun = self._writer.begin_rebuild()
-        self._put_key_set()
+        self._put_documents()
         cache = replace(
             self._cache, fences=lambda: begun, adopt=lambda positions: self._settle(last_seq, positions)
         )
         progress = Progress()
         for latest in rebuild(cache):
             progress = latest
-            if self._is_key_set_asked():  # verifiers follow it, whether there is an epoch or not
-                self._put_key_set()
+            if self._is_document_asked():  # verifiers follow them, whether there is an epoch or not
+                self._put_documents()
             if self._stopping.is_set():
                 break
         return last_seq, progress

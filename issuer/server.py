@@ -34,10 +34,14 @@ from issuer.v1 import (
     admin_pb2_grpc,
     cache_pb2,
     cache_pb2_grpc,
+    gates_pb2,
+    gates_pb2_grpc,
     issuer_pb2,
     issuer_pb2_grpc,
     keys_pb2,
     keys_pb2_grpc,
+    scans_pb2,
+    scans_pb2_grpc,
 )
 from verifier.health import HealthServicer
 from verifier.own_pool import on_own_pool
@@ -46,7 +50,7 @@ from verifier.own_pool import on_own_pool
 MAX_MESSAGE_BYTES = 4 << 20
 SERVICES: tuple[ServiceDescriptor, ...] = tuple(
     service
-    for module in (access_pb2, admin_pb2, cache_pb2, issuer_pb2, keys_pb2)
+    for module in (access_pb2, admin_pb2, cache_pb2, gates_pb2, issuer_pb2, keys_pb2, scans_pb2)
     for service in module.DESCRIPTOR.services_by_name.values()
 )
 SERVICE_NAMES = tuple(service.full_name for service in SERVICES)
@@ -58,7 +62,7 @@ _BUNDLE_THREADS = 2
 _LIST_THREADS = 4
 _IMPORTS = frozenset({"ImportHolders", "ImportCredentials", "ImportStatuses", "ImportTests"})
 _IMPORT_THREADS = 4
-_LONG = frozenset({"RebuildCache", "CheckCache", "VerifyHistory"})
+_LONG = frozenset({"RebuildCache", "CheckCache", "VerifyHistory", "GetScanStats", "PurgeScans"})
 _LONG_THREADS = 2
 # Beside what the pools take: refusals under way, and those who watch the health.
 _OTHER_CALLS = 64
@@ -90,6 +94,8 @@ class GrpcServer:
         keys: keys_pb2_grpc.KeyServiceServicer,
         cache: cache_pb2_grpc.CacheServiceServicer,
         access: access_pb2_grpc.AccessServiceServicer,
+        gates: gates_pb2_grpc.GateServiceServicer,
+        scans: scans_pb2_grpc.ScanServiceServicer,
         gatekeeper: Gatekeeper,
         listen: str,
         socket: Path | None,
@@ -112,7 +118,15 @@ class GrpcServer:
         self._idle_streams = IdleStreams(limit_s=idle_stream_s)
         self._health = HealthServicer(SERVICE_NAMES)
         self._server = self._build(gatekeeper, needs_key=tls is None or tls.client_ca is None)
-        servicers = {"Issuer": issuer, "Admin": admin, "Key": keys, "Cache": cache, "Access": access}
+        servicers = {
+            "Issuer": issuer,
+            "Admin": admin,
+            "Key": keys,
+            "Cache": cache,
+            "Access": access,
+            "Gate": gates,
+            "Scan": scans,
+        }
         for service in SERVICES:
             self._place(servicers[service.name.removesuffix("Service")], service)
         issuer_pb2_grpc.add_IssuerServiceServicer_to_server(issuer, self._server)
@@ -120,6 +134,8 @@ class GrpcServer:
         keys_pb2_grpc.add_KeyServiceServicer_to_server(keys, self._server)
         cache_pb2_grpc.add_CacheServiceServicer_to_server(cache, self._server)
         access_pb2_grpc.add_AccessServiceServicer_to_server(access, self._server)
+        gates_pb2_grpc.add_GateServiceServicer_to_server(gates, self._server)
+        scans_pb2_grpc.add_ScanServiceServicer_to_server(scans, self._server)
         # Whether the issuer serves can be asked while all of its threads are busy.
         self._health.Check = on_own_pool(self._health.Check, Pool(1, name="health"))  # type: ignore[method-assign]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

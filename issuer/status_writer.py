@@ -25,9 +25,11 @@ from redis.exceptions import ResponseError, WatchError
 from issuer.errors import CacheMismatch, ForeignCache
 from issuer.register.outbox import FeedPosition
 from verifier.redis_connection import connect
+from verifier.wire.ed25519 import SIGNATURE_BYTES
 from verifier.wire.status_store import (
     EPOCH_FIELD,
     FEED_MAX_ENTRIES,
+    GATE_LIST_KEY,
     KEY_SET_KEY,
     MAX_UPDATES_PER_ENTRY,
     RECORDS_PER_SHARD,
@@ -160,6 +162,28 @@ class StatusWriter:
             return None
         return held  # type: ignore[no-any-return]
 
+    def put_gate_list(self, signed: bytes) -> None:
+        """Put the gate list where verifiers look for it, unless it is there.
+
+        It may be megabytes, so its length and its signature are looked at, and nothing else.
+        """
+        if self._is_there(GATE_LIST_KEY, signed):
+            return
+        self.write_gate_list(signed)
+
+    def write_gate_list(self, signed: bytes) -> None:
+        """Put the gate list where verifiers look for it, whatever is there."""
+        self._redis.set(GATE_LIST_KEY, signed)
+
+    def gate_list(self) -> bytes | None:
+        """Return the gate list that is there, whole; None for none, or for something else."""
+        try:
+            held: Any = self._redis.get(GATE_LIST_KEY)
+        except ResponseError as error:
+            _require_wrong_type(error)
+            return None
+        return held  # type: ignore[no-any-return]
+
     def shard(self, shard: int) -> bytes | None:
         """Return the bytes of a shard, empty without the key; None where it is no string.
 
@@ -215,6 +239,16 @@ class StatusWriter:
     def close(self) -> None:
         """Close the connections."""
         self._redis.close()
+
+    def _is_there(self, key: str, signed: bytes) -> bool:
+        """Tell whether what lies at a key has the length and the signature of what should."""
+        try:
+            length: Any = self._redis.strlen(key)
+            signature: Any = self._redis.getrange(key, -SIGNATURE_BYTES, -1)
+        except ResponseError as error:
+            _require_wrong_type(error)
+            return False
+        return bool(length == len(signed) and signature == signed[-SIGNATURE_BYTES:])
 
     def _new_epoch(self) -> str:
         return new_epoch(self._root_key_id, secrets.token_bytes(16))

@@ -74,6 +74,16 @@ def imports(holders: int, statuses: int) -> None:
 
 
 @main.command()
+@click.option("--entries", type=click.IntRange(min=1), default=1_000_000, show_default=True)
+@click.option("--register-url", default="", help="An empty PostgreSQL database.  [default: a SQLite file]")
+def archive(entries: int, register_url: str) -> None:
+    """Archive scans while statuses are changed; the exit code is 1 if a scan is missing, or there twice."""
+    from loadtest.archive import run  # noqa: PLC0415
+
+    sys.exit(run(entries=entries, register_url=register_url))
+
+
+@main.command()
 @click.option("--records", type=click.IntRange(min=1), default=25_000_000, show_default=True)
 def rebuild(records: int) -> None:
     """Rebuild Redis from a generated register; the exit code is 1 if a byte of it is wrong."""

@@ -1,10 +1,11 @@
-"""Make unary calls as fast as they are answered, from a process of its own.
+"""Make different unary calls, or send different messages on lanes, from a process of its own.
 
-    python -m loadtest.generator ADDRESS METHOD REQUESTS CALLS CONNECTIONS STREAMS ANSWERS
+    python -m loadtest.generator ADDRESS METHOD REQUESTS CALLS CONNECTIONS STREAMS KEY
 
-REQUESTS is a file of serialized requests, taken in turn; ANSWERS takes the serialized answers of the
-first time around, for the benchmark to check. A closed loop: it shows what a call costs the server, and
-nothing of what people would wait. Prints the calls a second.
+REQUESTS is a file of serialized requests, taken in turn. A method whose name begins with Stream is a lane:
+each stream of each connection is one call, which sends a message when the one before was answered. KEY is
+the bearer key of a gate. A closed loop: it shows what a call costs the server, and nothing of what people
+would wait. Prints the calls a second.
 """
 
 import asyncio
@@ -12,14 +13,14 @@ import itertools
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import grpc.aio
 
 _LENGTH_BYTES = 4
-_TIMEOUT_S = 30
+_TIMEOUT_S = 60
 
 
 def write_messages(path: Path, messages: Iterable[bytes]) -> None:
@@ -50,7 +51,7 @@ class Plan:
     calls: int
     connections: int
     streams: int  # a connection
-    answers: Path
+    key: str
 
     def arguments(self) -> list[str]:
         """Return the command line."""
@@ -59,36 +60,49 @@ class Plan:
 
 async def _generate(plan: Plan) -> float:
     """Carry the plan out and return the calls a second."""
-    requests = read_messages(plan.requests)
+    messages = itertools.cycle(read_messages(plan.requests))
+    requests = itertools.islice(messages, plan.calls)
     options = [("grpc.use_local_subchannel_pool", 1)]
     channels = [grpc.aio.insecure_channel(plan.address, options=options) for _ in range(plan.connections)]
-    answers = [b""] * len(requests)
-    numbers = iter(range(plan.calls))
-
-    async def work(channel: grpc.aio.Channel) -> None:
-        call: Callable[..., Awaitable[bytes]] = channel.unary_unary(plan.method)
-        for number in numbers:
-            answer = await call(requests[number % len(requests)], timeout=_TIMEOUT_S)
-            if number < len(requests):
-                answers[number] = answer
-
+    work = _work_on_lane if plan.method.rpartition("/")[2].startswith("Stream") else _work
     await asyncio.gather(*(channel.channel_ready() for channel in channels))
     began = time.perf_counter()
-    await asyncio.gather(
-        *(work(channel) for channel in itertools.chain(*itertools.repeat(channels, plan.streams)))
-    )
+    streams = itertools.chain(*itertools.repeat(channels, plan.streams))
+    await asyncio.gather(*(work(channel, plan, requests) for channel in streams))
     rate = plan.calls / (time.perf_counter() - began)
     await asyncio.gather(*(channel.close() for channel in channels))
-    write_messages(plan.answers, answers)
     return rate
+
+
+async def _work(channel: grpc.aio.Channel, plan: Plan, requests: Iterator[bytes]) -> None:
+    call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(plan.method)
+    for request in requests:
+        await call(request, timeout=_TIMEOUT_S, metadata=_metadata(plan))
+
+
+async def _work_on_lane(channel: grpc.aio.Channel, plan: Plan, requests: Iterator[bytes]) -> None:
+    answered = asyncio.Semaphore(1)
+
+    async def send() -> AsyncIterator[bytes]:
+        for request in requests:
+            await answered.acquire()
+            yield request
+
+    call: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(plan.method)
+    async for _answer in call(send(), timeout=_TIMEOUT_S, metadata=_metadata(plan)):
+        answered.release()
+
+
+def _metadata(plan: Plan) -> tuple[tuple[str, str], ...]:
+    return (("authorization", f"Bearer {plan.key}"),)
 
 
 def main() -> None:
     """Generate."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # away from the server, on the first core
-    address, method, requests, calls, connections, streams, answers = sys.argv[1:]
-    plan = Plan(address, method, Path(requests), int(calls), int(connections), int(streams), Path(answers))
+    address, method, requests, calls, connections, streams, key = sys.argv[1:]
+    plan = Plan(address, method, Path(requests), int(calls), int(connections), int(streams), key)
     print(f"{asyncio.run(_generate(plan)):.1f}")
 
 

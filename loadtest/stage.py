@@ -18,7 +18,7 @@ from loadtest.embedded_redis import BorrowedRedis, EmbeddedRedis
 from loadtest.processes import READY_TIMEOUT_S, ProcessError, ServerProcess
 from loadtest.residents import Staff
 from verifier.config import REDIS_URL_VARIABLE
-from verifier.server import SERVICE_NAME
+from verifier.servicer import SERVICE_NAME
 
 _PASSPHRASE = "a passphrase for a stage that is torn down again"  # noqa: S105
 
@@ -27,14 +27,21 @@ class Stage:
     """The running parts. Start it from the main thread (see guard.py)."""
 
     def __init__(
-        self, folder: Path, *, redis_url: str | None = None, issuer_options: Sequence[str] = ()
+        self,
+        folder: Path,
+        *,
+        redis_url: str | None = None,
+        register_url: str = "",
+        issuer_options: Sequence[str] = (),
     ) -> None:
         """Start Redis, or take the one at `redis_url`, make an issuer in `folder` and start it.
 
+        `register_url` is that of an empty PostgreSQL database; without it the register is a SQLite file.
         `issuer_options` are further options of `gatelight-issuer serve`. Raises ProcessError.
         """
         self.path = folder
         self._issuer_options = issuer_options
+        self._register_url = register_url
         self.issuer_folder = Folder(folder / "issuer")
         self.redis: EmbeddedRedis | BorrowedRedis = (
             BorrowedRedis(redis_url) if redis_url else EmbeddedRedis(folder)
@@ -55,6 +62,7 @@ class Stage:
             "GATELIGHT_PASSPHRASE": _PASSPHRASE,
             "GATELIGHT_ISSUER_FOLDER": str(self.issuer_folder.path),
             REDIS_URL_VARIABLE: self.redis.url,
+            **({"GATELIGHT_ISSUER_REGISTER_URL": self._register_url} if self._register_url else {}),
         }
 
     @property
@@ -88,7 +96,8 @@ class Stage:
             [
                 *(sys.executable, "-m", "verifier", "serve", "--listen", "127.0.0.1:0"),
                 *("--root-key", str(self.issuer_folder.root_public_key)),
-                *("--redis-url", self.redis.url, "--port-file", str(port_file), *options),
+                *("--redis-url", self.redis.url, "--port-file", str(port_file)),
+                *("--journal", str(self.path / f"{name}.journal"), *options),
             ],
             folder=self.path,
         )
@@ -133,10 +142,14 @@ class Stage:
 
 @contextmanager
 def stage(
-    folder: Path, *, redis_url: str | None = None, issuer_options: Sequence[str] = ()
+    folder: Path,
+    *,
+    redis_url: str | None = None,
+    register_url: str = "",
+    issuer_options: Sequence[str] = (),
 ) -> Iterator[Stage]:
     """Set up a stage in `folder` and tear it down again."""
-    running = Stage(folder, redis_url=redis_url, issuer_options=issuer_options)
+    running = Stage(folder, redis_url=redis_url, register_url=register_url, issuer_options=issuer_options)
     try:
         yield running
     finally:

@@ -1,10 +1,11 @@
 """A signer for tests: a root, a signing key, and what they sign. The seeds are public; trust nothing here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from verifier.verdict import Policy
 from verifier.wire import cose
 from verifier.wire.code import (
     Code,
@@ -15,11 +16,12 @@ from verifier.wire.code import (
     encode_qr_text,
 )
 from verifier.wire.ed25519 import VerifyingKey
+from verifier.wire.gate_list import GateList, ListedGate, gate_list_to_sign
 from verifier.wire.key_set import KeySet, key_set_to_sign
 
 
 class Signer:
-    """Signs codes, and key sets that hold its key."""
+    """Signs codes and gate lists, and key sets that hold its key."""
 
     def __init__(self, name: str = "test") -> None:
         """Two signers of one name are the same."""
@@ -61,3 +63,17 @@ class Signer:
         )
         protected, payload, to_sign = key_set_to_sign(key_set, self.root)
         return cose.assemble_sign1(protected, payload, self._root.sign(to_sign))
+
+    def gate_list(
+        self,
+        *,
+        issued_at: int,
+        gates: Sequence[ListedGate] = (),
+        groups: Mapping[str, Policy] | None = None,
+        version: int = 1,
+        valid_s: int = 86_400,
+    ) -> bytes:
+        """Return a gate list signed by the signing key; without `groups`, there is one that asks nothing."""
+        gate_list = GateList(version, issued_at, issued_at + valid_s, groups or {"all": Policy()}, gates)
+        protected, payload, to_sign = gate_list_to_sign(gate_list, cose.key_id(self.key.public_key))
+        return cose.assemble_sign1(protected, payload, self._key.sign(to_sign))

@@ -193,9 +193,12 @@ def test_the_layers_hold() -> None:
     assert run.returncode == 0, run.stdout + run.stderr
 
 
-def test_nothing_in_the_verifier_names_a_private_key() -> None:
+def test_nothing_in_the_verifier_names_a_private_key_but_that_of_tls() -> None:
     means = re.compile(r"Private[A-Z_]\w*|SigningKey|load_\w+_private|crypto_sign_seed|nacl\.signing")
-    sources = [path for path in (ROOT / "verifier").rglob("*.py") if path.parent.name != "v1"]
+    verifier = ROOT / "verifier"
+    # It takes RSA and EC keys alone, and codes are signed with neither.
+    tls = verifier / "tls.py"
+    sources = [path for path in verifier.rglob("*.py") if path.parent.name != "v1" and path != tls]
     assert sources
     assert {path.name: means.findall(path.read_text()) for path in sources} == {
         path.name: [] for path in sources

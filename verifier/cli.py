@@ -2,6 +2,7 @@
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import click
 from verifier.scan_command import scan
 from verifier.terminal import tolerate_any_encoding
 
+_EXIT_FAILED = 1
 _EXIT_SETTINGS = 2
+_PATH = click.Path(path_type=Path)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -18,43 +21,76 @@ _EXIT_SETTINGS = 2
 def main() -> None:
     """Tell gates, in one scan, whether the person in front of them may pass.
 
-    Every option of `serve` can be given as GATELIGHT_VERIFIER_<NAME>; the Redis URL also as
-    GATELIGHT_REDIS_URL.
+    Every option of `serve` can be given as GATELIGHT_VERIFIER_<NAME>, the Redis URL also as
+    GATELIGHT_REDIS_URL, and in the TOML file of --config.
     """
     tolerate_any_encoding()
 
 
 @main.command()
-@click.option("--root-key", type=click.Path(path_type=Path), help="PEM file with the root's public key.")
+@click.option("--config", type=_PATH, help="TOML file with settings, named as these options are.")
+@click.option("--root-key", type=_PATH, help="PEM file with the root's public key.")
 @click.option("--redis-url", help="Where status and key set are read.  [default: redis://127.0.0.1:6379/0]")
 @click.option("--partitions", type=int, help="Partitions of the status, as the issuer has.  [default: 1]")
+@click.option("--mirror-capacity", type=int, help="Credentials the mirror has room for.  [default: 67108864]")
+@click.option("--workers", type=int, help="Processes that answer.  [default: one a core]")
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "grpcio", "envoy"]),
+    help="What hosts a worker; auto is envoy where it runs.  [default: auto]",
+)
 @click.option("--listen", help="Address to serve on; port 0 takes a free one.  [default: 127.0.0.1:50051]")
 @click.option("--insecure", is_flag=True, default=None, help="Serve plain text beyond loopback.")
-@click.option("--port-file", type=click.Path(path_type=Path), help="Write the port there once it is served.")
-@click.option("--threads", type=int, help="Threads for unary calls.  [default: 16]")
-@click.option("--max-backlog", type=int, help="Calls that may wait; others are refused.  [default: 256]")
-@click.option("--max-streams", type=int, help="Lanes that may be connected at once.  [default: 256]")
-@click.option("--mirror-capacity", type=int, help="Credentials the mirror has room for.  [default: 67108864]")
+@click.option("--port-file", type=_PATH, help="Write the port there once every worker answers.")
+@click.option("--tls-certificate", type=_PATH, help="PEM file: certificate of this server, and its chain.")
+@click.option("--tls-key", type=_PATH, help="PEM file: key of the certificate.")
+@click.option("--tls-client-ca", type=_PATH, help="PEM file: gates need a certificate of one of these.")
+@click.option(
+    "--gate-auth",
+    type=click.Choice(["none", "key", "certificate"]),
+    help="How gates show who they are.  [default: certificate with --tls-client-ca, key with TLS, else none]",
+)
+@click.option("--cors-origins", help="Web pages that may call (engine envoy), separated by commas.")
 @click.option("--max-test-age-s", type=int, help="Oldest negative test for a green.  [default: any]")
 @click.option("--max-status-age-s", type=float, help="Oldest status for a green.  [default: any]")
+@click.option("--journal", type=_PATH, help="Folder of the scan log.  [default: gatelight-journal]")
+@click.option("--no-journal", is_flag=True, default=None, help="Keep no scan log.")
+@click.option("--journal-limit-mib", type=int, help="Disk the scan log may take, in MiB.  [default: 1024]")
+@click.option("--metrics-listen", help="Address for Prometheus, HOST:PORT.  [default: none]")
+@click.option(
+    "--threads", type=int, help="Threads of a worker for unary calls (engine grpcio).  [default: 16]"
+)
+@click.option("--max-backlog", type=int, help="Calls that may wait at a worker.  [default: 1024]")
+@click.option("--max-streams", type=int, help="Lanes that may be connected to a worker.  [default: 256]")
+@click.option("--known-codes", type=int, help="Codes a worker remembers as verified.  [default: 16384]")
+@click.option("--max-connections", type=int, help="Connections to a worker.  [default: 4096]")
+@click.option(
+    "--connection-age-s", type=float, help="When a connection has to be made anew.  [default: 1800]"
+)
+@click.option("--reflection", is_flag=True, default=None, help="Describe the API to whoever asks.")
 @click.option("--grace-s", type=float, help="How long calls under way may take at the end.  [default: 5]")
 def serve(**options: Any) -> None:
-    """Answer scans over gRPC until SIGTERM.
+    """Answer scans over gRPC until SIGTERM. SIGHUP takes up new certificates and settings.
 
     Example: gatelight-verifier serve --root-key root.pub --redis-url redis://10.0.0.5:6379/0
     """
     from verifier.config import load_settings  # noqa: PLC0415 - `scan` must start fast
     from verifier.errors import SettingsError  # noqa: PLC0415
+    from verifier.host.workers import WorkersFailed  # noqa: PLC0415
     from verifier.logs import configure_logs  # noqa: PLC0415
     from verifier.main import serve as run  # noqa: PLC0415
 
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it would log a taken port before we can explain it
     configure_logs()
+    load = partial(load_settings, options)
     try:
-        run(load_settings(options))
+        run(load(), load=load)
     except SettingsError as error:
         click.echo(str(error), err=True)
         sys.exit(_EXIT_SETTINGS)
+    except WorkersFailed as error:
+        click.echo(str(error), err=True)
+        sys.exit(_EXIT_FAILED)
 
 
 main.add_command(scan)

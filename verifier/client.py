@@ -1,6 +1,6 @@
 """The scanner's side of the verifier's API (verifier.proto): ask, wait a bounded time, retry on a budget.
 
-    with VerifierClient("10.0.0.7:50051", gate_id="north-3") as verifier:
+    with VerifierClient("10.0.0.7:50051", gate_id="north-3", bearer_key=key) as verifier:
         answer = verifier.verify(qr_text)
         if answer.verdict is Verdict.GREEN:
             open_gate()
@@ -8,24 +8,30 @@
 Whatever goes wrong is an exception of one family, and a gate that gets one stays closed:
 
 VerifierClientError
-+-- NoAnswer    the verifier gave no verdict in time, or one that does not belong to the scan
-+-- Misuse      the call breaks the API: a gate_id or scan_id of a length that the verifier refuses
++-- NoAnswer      the verifier gave no verdict in time, or one that does not belong to the scan
++-- NotAdmitted   the verifier does not know this gate's credential, or it is another gate's
++-- Misuse        the call breaks the API: a gate_id or scan_id of a length that the verifier refuses
 
-No message carries a QR text. Retries are gRPC's own (gRFC A6), so that the delay a shedding verifier
-asks for is kept and the budget holds for all calls of a process together.
+No message carries a QR text or a key. A verifier that ends a connection, to spread its load or to stop, says
+so first (GOAWAY), and gRPC moves to another without a failed call. Retries are gRPC's own (gRFC A6), so
+that the delay a shedding verifier asks for is kept and the budget holds for all calls of a process together.
 """
 
 import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from enum import Enum
 from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
 import grpc
 
+from verifier.client_tls import ClientTls
+from verifier.errors import SettingsError
 from verifier.lane import Lane
+from verifier.listen import is_local
 from verifier.v1 import verifier_pb2 as pb
 from verifier.v1 import verifier_pb2_grpc as pb_grpc
 from verifier.verdict import Verdict
@@ -58,6 +64,8 @@ _SERVICE_CONFIG = {
 }
 _CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+    # A proxy of the environment would be handed the gate's key, and is one more thing to fail.
+    ("grpc.enable_http_proxy", 0),
     # A call over this size is not retried, without a word; 1 000 scans are up to 620 KB, and gRPC's
     # own value is 256 KiB.
     ("grpc.per_rpc_retry_buffer_size", 1 << 20),
@@ -74,6 +82,16 @@ _CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.min_reconnect_backoff_ms", 3_000),
 )
 
+
+class EntryScope(Enum):
+    """How far a verifier looked for an earlier entry with the same code; the numbers are verifier.proto's."""
+
+    NONE = 0  # it did not have to look
+    ALL = 1  # at all verifiers
+    VERIFIER = 2  # at itself alone: Redis did not answer
+
+
+_SCOPES = {scope.value: scope for scope in EntryScope}
 _VERDICTS = {int(verdict): verdict for verdict in Verdict}
 _COLOURS = {int(colour): colour for colour in Colour}
 _KINDS = {int(kind): kind for kind in CredentialKind}
@@ -89,6 +107,10 @@ class VerifierClientError(Exception):
 
 class NoAnswer(VerifierClientError):
     """There is no verdict: the gate stays closed."""
+
+
+class NotAdmitted(VerifierClientError):
+    """The gate's bearer key or certificate is unknown, missing or another gate's: retries will not help."""
 
 
 class Misuse(VerifierClientError):
@@ -122,6 +144,7 @@ class Answer:
     code_age_s: int | None
     status_age_ms: int
     verified_at_ms: int  # Unix milliseconds
+    entry_scope: EntryScope = EntryScope.NONE
 
     @property
     def opens_gate(self) -> bool:
@@ -136,30 +159,41 @@ class VerifierClient:
         self,
         target: str,
         *,
-        gate_id: str,
+        gate_id: str = "",
         deadline_s: float = 2.0,
-        credentials: grpc.ChannelCredentials | None = None,
+        bearer_key: str | None = None,
+        tls: ClientTls | None = None,
+        insecure: bool = False,
     ) -> None:
         """Connects with the first call, and again by itself after every loss.
 
         `target` is host:port or another gRPC name; give an address where DNS may be down when the gate
         starts, because gRPC then waits up to two minutes before it looks a name up again.
-        `gate_id` has 1 to 64 characters. `deadline_s` bounds each call, its retries and the wait for a
-        connection included: an outage shorter than that costs time and no answer.
-        `credentials` are those of TLS; None is plain text.
+        `gate_id` has 1 to 64 characters; with a credential it may be left out. `deadline_s` bounds each
+        call, its retries and the wait for a connection included: an outage shorter than that costs time and
+        no answer.
+        `bearer_key` is the gate's key; a client certificate comes with `tls`. Without `tls`, TLS is spoken
+        with verifiers beyond this machine, unless `insecure`, and plain text with the others. Raises
+        SettingsError for files that are no good.
         """
+        if tls is not None and insecure:
+            raise SettingsError("expected TLS or plain text, got files of TLS and insecure")
+        if tls is None and not insecure and not is_local(target):
+            tls = ClientTls()
         self._target = target
         self._gate_id = gate_id
         self._deadline_s = deadline_s
+        self._is_plain = tls is None
+        self._metadata = () if bearer_key is None else (("authorization", f"Bearer {bearer_key}"),)
         self._channel = (
             grpc.insecure_channel(target, options=_CHANNEL_OPTIONS)
-            if credentials is None
-            else grpc.secure_channel(target, credentials, options=_CHANNEL_OPTIONS)
+            if tls is None
+            else grpc.secure_channel(target, tls.read(), options=_CHANNEL_OPTIONS)
         )
         self._stub = pb_grpc.VerifierServiceStub(self._channel)
 
     def verify(self, qr_text: bytes | str, scan_id: str | None = None) -> Answer:
-        """Return the answer to one scan; raises NoAnswer or Misuse.
+        """Return the answer to one scan; raises VerifierClientError.
 
         `qr_text` is what the scanner read, whatever it is. Give the `scan_id` of an earlier attempt when
         the same presentation is asked about again.
@@ -170,7 +204,7 @@ class VerifierClient:
     def verify_many(self, scans: Iterable[Scan | bytes | str]) -> list[Answer]:
         """Return the answers to any number of scans in their order, 1 000 a call.
 
-        Raises NoAnswer or Misuse when one call fails, and then returns none: ask again with the same
+        Raises VerifierClientError when one call fails, and then returns none: ask again with the same
         Scans, which is harmless. The deadline holds for each call.
         """
         requests = [self._request(scan) for scan in scans]
@@ -190,7 +224,7 @@ class VerifierClient:
         For lanes: one person stands there at a time, so the next scan is taken only when the answer to
         the last was used, in the caller's thread. (For many scans at once there is verify_many.)
         When the call breaks, the scan under way is asked again on a new one, with its scan_id and within
-        its deadline. Raises NoAnswer or Misuse for a scan without an answer; the lane goes on with a new
+        its deadline. Raises VerifierClientError for a scan without an answer; the lane goes on with a new
         stream() over the rest.
         """
         lane: Lane | None = None
@@ -230,7 +264,7 @@ class VerifierClient:
 
     def _call(self, method: Callable[..., Any], request: object) -> Any:
         try:
-            return method(request, timeout=self._deadline_s, wait_for_ready=True)
+            return method(request, timeout=self._deadline_s, wait_for_ready=True, metadata=self._metadata)
         except grpc.RpcError as error:
             raise self._error(error) from None
 
@@ -244,7 +278,7 @@ class VerifierClient:
         """
         while True:
             had_answered = lane is not None
-            lane = lane or Lane(self._stub)
+            lane = lane or Lane(self._stub, self._metadata)
             try:
                 return lane, lane.ask(request, ends_at)
             except grpc.RpcError:
@@ -268,12 +302,18 @@ class VerifierClient:
             code_age_s=response.code_age_s if response.HasField("code_age_s") else None,
             status_age_ms=response.status_age_ms,
             verified_at_ms=response.verified_at_ms,
+            entry_scope=_SCOPES.get(response.entry_scope, EntryScope.NONE),
         )
 
     def _error(self, error: grpc.RpcError) -> VerifierClientError:
         code, details = error.code(), error.details()
         if code is grpc.StatusCode.INVALID_ARGUMENT:
             return Misuse(f"{self._target} refuses the call: {details}", status=code.name)
+        if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
+            return NotAdmitted(f"{self._target} does not admit this gate: {details}", status=code.name)
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            return NoAnswer(f"{self._target} did not answer within {self._deadline_s:g} s", status=code.name)
+            # gRPC keeps to itself why it cannot connect, and half of the time it is the one or the other.
+            spoken = "in plain text" if self._is_plain else "over TLS"
+            message = f"{self._target} did not answer within {self._deadline_s:g} s {spoken}"
+            return NoAnswer(message, status=code.name)
         return NoAnswer(f"{self._target} did not answer: {code.name}: {details}", status=code.name)

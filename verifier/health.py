@@ -7,11 +7,12 @@ takes any number of watchers.
 
 import threading
 from collections.abc import Collection, Iterator
-from concurrent import futures
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from verifier.call_pool import CallPool
+from verifier.limits import Limits
 from verifier.own_pool import on_own_pool
 
 _MAX_WATCHERS = 16
@@ -21,13 +22,14 @@ _Response = health_pb2.HealthCheckResponse
 class HealthServicer(health_pb2_grpc.HealthServicer):
     """Tells one status for the server and all its services; NOT_SERVING at first."""
 
-    def __init__(self, services: Collection[str]) -> None:
+    def __init__(self, services: Collection[str], *, slow_peer_s: float = Limits().slow_peer_s) -> None:
+        """A call whose message has not come after `slow_peer_s` seconds is ended."""
         self._services = frozenset(services) | {""}
         self._changed = threading.Condition()
         self._is_serving = False
         self._watchers = threading.BoundedSemaphore(_MAX_WATCHERS)
         # One thread more than may watch: it refuses the others.
-        pool = futures.ThreadPoolExecutor(_MAX_WATCHERS + 1, thread_name_prefix="health")
+        pool = CallPool(_MAX_WATCHERS + 1, name="health", max_silent=_MAX_WATCHERS, silent_s=slow_peer_s)
         self.Watch = on_own_pool(self._watch, pool)  # type: ignore[method-assign]
 
     def set_serving(self, is_serving: bool) -> None:

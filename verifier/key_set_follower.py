@@ -2,9 +2,13 @@
 
 A key set that is older, unsigned, signed by a stranger or unreadable is refused, and the one that we
 have stays; so it does while Redis is away. Whether it is still in force is asked at every scan.
+
+The supervisor follows, and publishes the sets it has taken; each worker has KeySets of its own, to which it
+offers them in their order, and so comes to the same opinion without believing anybody but the root.
 """
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from types import MappingProxyType
 
 import structlog
@@ -36,16 +40,26 @@ class KeySets:
         self._root = root
         # Newest first. Those behind it are for while it is from the future; they hold no key that it lacks.
         self._taken_sets: tuple[KeySet, ...] = ()
-        self._taken: bytes | None = None
+        self._signed: tuple[bytes, ...] = ()  # what they were read from
         self._refused: bytes | None = None  # the last that was looked at, and why it was refused
         self._refusal: str | None = None
+
+    @property
+    def version(self) -> int:
+        """The version of the newest one, 0 while there is none."""
+        return self._taken_sets[0].version if self._taken_sets else 0
+
+    @property
+    def signed(self) -> Sequence[bytes]:
+        """What was taken and is kept, oldest first: offered in this order, others come to know the same."""
+        return self._signed[::-1]
 
     def offer(self, signed: bytes) -> bool:
         """Take a key set if it is newer than the one we have; tell whether it was taken.
 
         Raises KeySetError for one that is wrong or older, each time. The same bytes are looked at once.
         """
-        if signed == self._taken:  # also when nonsense was offered in between
+        if signed in self._signed[:1]:  # also when nonsense was offered in between
             return False
         if signed != self._refused:
             self._refused, self._refusal = signed, self._take(signed)
@@ -62,7 +76,8 @@ class KeySets:
         if self._taken_sets and offered.version <= self._taken_sets[0].version:
             return f"expected a version above {self._taken_sets[0].version}, got {offered.version}"
         older = (_without_others(one, offered) for one in self._taken_sets[: _KEPT_SETS - 1])
-        self._taken_sets, self._taken = (offered, *older), signed
+        self._taken_sets = (offered, *older)
+        self._signed = (signed, *self._signed[: _KEPT_SETS - 1])
         return None
 
     def in_force(self, now: int) -> KeySet:
@@ -92,9 +107,17 @@ def _without_others(key_set: KeySet, newer: KeySet) -> KeySet:
 class KeySetFollower:
     """Offers KeySets what Redis holds; a verifier.loop.Loop makes it look."""
 
-    def __init__(self, *, redis_url: str, key_sets: KeySets) -> None:
+    def __init__(
+        self,
+        *,
+        redis_url: str,
+        key_sets: KeySets,
+        publish: Callable[[Sequence[bytes]], None] = lambda _: None,
+    ) -> None:
+        """`publish` takes what KeySets keeps, oldest first, whenever that has changed."""
         self._redis = connect(redis_url, reply_timeout_s=_REPLY_TIMEOUT_S, client_name="gatelight-key-set")
         self._key_sets = key_sets
+        self._publish = publish
 
     def close(self) -> None:
         """Close the connection."""
@@ -105,4 +128,5 @@ class KeySetFollower:
         # A byte more than a key set may have: enough to see that it is none, whatever lies there.
         signed = self._redis.getrange(KEY_SET_KEY, 0, MAX_SIGNED_KEY_SET_BYTES)
         if isinstance(signed, bytes) and signed and self._key_sets.offer(signed):
-            _log.info("key set taken")
+            self._publish(self._key_sets.signed)
+            _log.info("key set taken", version=self._key_sets.version)

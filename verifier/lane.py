@@ -17,10 +17,11 @@ from verifier.v1 import verifier_pb2_grpc as pb_grpc
 class Lane:
     """One StreamVerify call, with at most one scan under way."""
 
-    def __init__(self, stub: pb_grpc.VerifierServiceStub) -> None:
+    def __init__(self, stub: pb_grpc.VerifierServiceStub, metadata: tuple[tuple[str, str], ...] = ()) -> None:
+        """`metadata` go with the call: the gate's key, where it has one."""
         self._requests: SimpleQueue[pb.StreamVerifyRequest | None] = SimpleQueue()
         self._arrivals: SimpleQueue[pb.StreamVerifyResponse | grpc.RpcError] = SimpleQueue()
-        self._call = stub.StreamVerify(iter(self._requests.get, None), wait_for_ready=True)
+        self._call = stub.StreamVerify(iter(self._requests.get, None), wait_for_ready=True, metadata=metadata)
         threading.Thread(target=self._receive, name="lane", daemon=True).start()
 
     def ask(self, scan: pb.VerifyCodeRequest, ends_at: float) -> pb.VerifyCodeResponse:

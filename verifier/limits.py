@@ -19,11 +19,12 @@ class Limits:
     """The bounds that an operator may change; counts are for one worker."""
 
     threads: int = 16  # grpcio engine: for unary calls
-    max_backlog: int = 256  # unary calls that may wait
+    max_backlog: int = 1_024  # unary calls that may wait: a third of a second of work
     max_streams: int = 256  # open StreamVerify calls
     batch_threads: int = 2  # grpcio engine
     max_batch_backlog: int = 32  # VerifyCodes calls that may wait; a full one takes a tenth of a second
     max_connections: int = 4_096
+    known_codes: int = 16_384  # codes remembered as verified, 7.5 MB; 0: none
     max_streams_per_connection: int = 128
     # Connections are spread over workers when they are made; ended at this age, give or take a tenth, they
     # spread anew. Clients connect again by themselves.

@@ -1,119 +1,165 @@
-"""Run a verifier: wire the parts together, serve, and drain when told to stop."""
+"""Run a verifier: wire the parts together, serve, and drain when told to stop.
 
-import signal
-import threading
+This is the supervisor's process. It answers no scan, and knows nothing of gRPC.
+"""
+
+import contextlib
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import structlog
 
 from verifier.atomic_file import write_atomically
-from verifier.config import VerifierSettings, read_root_key
-from verifier.errors import NotReady, SettingsError
-from verifier.key_set_follower import REFRESH_S, KeySetFollower, KeySets
-from verifier.loop import Loop
-from verifier.mirror import HeapTable, Mirror
-from verifier.mirror_follower import MirrorFollower
-from verifier.server import GrpcServer, Limits
-from verifier.service import Verifier
-from verifier.status_reader import StatusReader
-from verifier.verdict import Policy
-from verifier.wire.cose import key_id
+from verifier.config import (
+    VerifierSettings,
+    changes_needing_restart,
+    read_root_key,
+    with_reloadable,
+)
+from verifier.errors import SettingsError
+from verifier.host.engines import choose_engine
+from verifier.host.following import Following
+from verifier.host.life import life
+from verifier.host.metrics import Skew, VerifierCollector, serve_metrics
+from verifier.host.port import HeldPort, hold_port
+from verifier.host.run_folder import run_folder
+from verifier.host.shared import SharedMemory
+from verifier.host.supervisor import Configure, Signals, Supervisor
+from verifier.host.worker_config import TlsFiles, WorkerConfig
+from verifier.host.workers import Workers
+from verifier.tls import read_certificates, read_pair
 from verifier.wire.ed25519 import VerifyingKey
-
-_HEALTH_INTERVAL_S = 0.1
-# Short enough to be back soon, long enough not to burden a Redis that is just starting.
-_RETRY_S = 0.2
 
 _log = structlog.get_logger("verifier")
 
 
-def serve(settings: VerifierSettings) -> None:
-    """Serve until SIGTERM or SIGINT; raises SettingsError when it cannot begin."""
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+def serve(settings: VerifierSettings, *, load: Callable[[], VerifierSettings]) -> None:
+    """Serve until SIGTERM or SIGINT. `load` reads the settings anew.
 
-    root = read_root_key(settings.root_key)
-    key_sets = KeySets(root)
-    mirror = Mirror(partitions=settings.partitions, monotonic=time.monotonic)
-    policy = Policy(settings.max_test_age_s, settings.max_status_age_s)
-    verifier = Verifier(key_sets=key_sets, mirror=mirror, policy=policy, clock=time.time)
-    loops = _loops(settings, root, key_sets, mirror)
-    limits = Limits(settings.threads, settings.max_backlog, settings.max_streams)
-    server = GrpcServer(verifier, listen=settings.listen, limits=limits)
-
-    for loop in loops:
-        loop.start()
-    server.start()
-    _log.info("verifier listens", listen=settings.listen, port=server.port)
-    try:
-        if settings.port_file is not None:
-            _write_port_file(settings.port_file, server.port)
-        _tell_health_until(stopping, server, verifier)
-    finally:
-        _log.info("verifier drains", grace_s=settings.grace_s)
-        server.drain(settings.grace_s)
-        for loop in loops:
-            loop.stop()
+    Raises SettingsError when it cannot begin, and WorkersFailed when workers die again and again.
+    """
+    with Signals() as signals:
+        _serve(settings, load, signals)
     _log.info("verifier stopped")
 
 
-def _write_port_file(path: Path, port: int) -> None:
-    try:
-        write_atomically(path, f"{port}\n".encode())
-    except OSError as error:
-        raise SettingsError(f"--port-file: {path} cannot be written: {error.strerror}") from None
-
-
-def _loops(settings: VerifierSettings, root: VerifyingKey, key_sets: KeySets, mirror: Mirror) -> list[Loop]:
-    """Return what keeps key set and mirror current, one loop for each partition."""
-    try:
-        key_set_follower = KeySetFollower(redis_url=settings.redis_url, key_sets=key_sets)
-        readers = [
-            StatusReader(
-                settings.redis_url,
-                root_key_id=key_id(root.public_key),
-                partition=number,
-                partitions=settings.partitions,
-            )
-            for number in range(settings.partitions)
-        ]
-    except ValueError as error:
-        raise SettingsError(f"--redis-url: {error}") from None
-    mirror_followers = [
-        MirrorFollower(
-            reader=reader,
-            mirror=partition,
-            monotonic=time.monotonic,
-            new_table=lambda: HeapTable(settings.mirror_capacity),
+def _serve(settings: VerifierSettings, load: Callable[[], VerifierSettings], signals: Signals) -> None:
+    root = read_root_key(settings.root_key)
+    _check_tls(settings.tls)
+    port = hold_port(settings.listen)
+    rows = settings.workers + 1  # a place more, for the successor in a rolling restart
+    shared = SharedMemory.create(partitions=settings.partitions, capacity=settings.mirror_capacity, rows=rows)
+    with contextlib.closing(port.held), run_folder() as folder, life() as life_fd:
+        following = Following(
+            shared, root=root, redis_url=settings.redis_url, journal=settings.journal_folder
         )
-        for reader, partition in zip(readers, mirror.partitions, strict=True)
-    ]
-    # A step of the mirror waits for the feed itself, so it needs no pause.
-    return [
-        Loop(key_set_follower.refresh, name="key set", pause_s=REFRESH_S, retry_s=REFRESH_S),
-        *(Loop(one.step, name="mirror", pause_s=0, retry_s=_RETRY_S) for one in mirror_followers),
-    ]
+        configure = partial(
+            _worker_config, root=root, port=port, folder=folder, shared_fd=shared.descriptor, life_fd=life_fd
+        )
+        workers = Workers(
+            choose_engine(settings.engine),
+            shared.rows,
+            count=settings.workers,
+            configure=partial(configure, settings),
+            monotonic=time.monotonic,
+        )
+        skew = Skew()
+        collector = VerifierCollector(
+            shared.rows, restarts=lambda: workers.restarted, skew=skew, gauges=following.gauges()
+        )
+        supervisor = Supervisor(
+            workers,
+            signals=signals,
+            reload=_Reload(settings, load=load, configure=configure),
+            on_ready=partial(_ready, settings, port),
+            skew=skew,
+            rows=shared.rows,
+        )
+        with serve_metrics(settings.metrics_listen, collector):
+            following.start()
+            supervisor.run()
+        following.finish()
 
 
-def _tell_health_until(stopping: threading.Event, server: GrpcServer, verifier: Verifier) -> None:
-    missing: str | None = "nothing was checked yet"
-    while not stopping.wait(_HEALTH_INTERVAL_S):
-        was_missing = missing
-        missing = _what_is_missing(verifier)
-        if missing == was_missing:
-            continue
-        server.set_serving(missing is None)
-        if missing is None:
-            _log.info("verifier is serving")
-        else:
-            _log.warning("verifier is not serving", missing=missing)
+class _Reload:
+    """Reads the settings anew, and says what of them needs more than that."""
+
+    def __init__(
+        self,
+        settings: VerifierSettings,
+        *,
+        load: Callable[[], VerifierSettings],
+        configure: Callable[[VerifierSettings, int], WorkerConfig],
+    ) -> None:
+        self._settings = settings
+        self._load = load
+        self._configure = configure
+
+    def __call__(self) -> Configure | None:
+        """Return what configures workers from now on; None, with a log line, for settings of no use."""
+        try:
+            new = self._load()
+            _check_tls(new.tls)
+        except SettingsError as error:
+            _log.error("the configuration cannot be used, the old one holds", trouble=str(error))
+            return None
+        if names := changes_needing_restart(self._settings, new):
+            _log.warning("settings have changed that need a restart", settings=names)
+        return partial(self._configure, with_reloadable(self._settings, new))
 
 
-def _what_is_missing(verifier: Verifier) -> str | None:
+def _worker_config(
+    settings: VerifierSettings,
+    number: int,
+    *,
+    root: VerifyingKey,
+    port: HeldPort,
+    folder: Path,
+    shared_fd: int,
+    life_fd: int,
+) -> WorkerConfig:
+    return WorkerConfig(
+        number=number,
+        host=port.host,
+        port=port.port,
+        root_public_key=root.public_key,
+        redis_url=settings.redis_url,
+        partitions=settings.partitions,
+        mirror_capacity=settings.mirror_capacity,
+        max_workers=settings.workers + 1,
+        policy=settings.policy,
+        gate_auth=settings.effective_gate_auth,
+        tls=settings.tls,
+        journal=settings.journal_folder,
+        journal_limit_bytes=settings.journal_limit_mib << 20,
+        limits=settings.limits,
+        has_reflection=settings.reflection,
+        grace_s=settings.grace_s,
+        run_folder=folder,
+        shared_fd=shared_fd,
+        life_fd=life_fd,
+        cors_origins=tuple(origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()),
+    )
+
+
+def _check_tls(tls: TlsFiles | None) -> None:
+    """Raise SettingsError for files that no worker could use."""
+    if tls is None:
+        return
+    read_pair(tls.certificate, tls.key)
+    if tls.client_ca is not None:
+        read_certificates(tls.client_ca)
+
+
+def _ready(settings: VerifierSettings, port: HeldPort) -> None:
+    _log.info("verifier listens", listen=settings.listen, port=port.port, workers=settings.workers)
+    if settings.port_file is None:
+        return
     try:
-        verifier.check_ready()
-    except NotReady as error:
-        return str(error)
-    return None
+        write_atomically(settings.port_file, f"{port.port}\n".encode())
+    except OSError as error:
+        raise SettingsError(
+            f"--port-file: {settings.port_file} cannot be written: {error.strerror}"
+        ) from None

@@ -3,6 +3,9 @@
 One table a partition, replaced whole when it is loaded again. Readers take no lock: they read one
 reference, and one aligned 8-byte value that is stored at once, so nobody sees half a record. Writing
 is for the thread that follows the feed (verifier.mirror_follower).
+
+A verifier's workers share a mirror in memory of the whole group (verifier.host.shared_mirror). The one here
+is of one process: for tests, and for tools that follow the status beside a verifier.
 """
 
 import mmap
@@ -32,16 +35,14 @@ class StatusTable(Protocol):
         """Store pairs of credential_index and record; return how many were left out."""
 
 
-class HeapTable:
-    """A StatusTable in the memory of this process, filled page by page as shards come."""
+class MemoryTable:
+    """A StatusTable in memory that is given: 8 bytes a record, zeros at first."""
 
-    def __init__(self, capacity: int = DEFAULT_CAPACITY) -> None:
+    def __init__(self, memory: memoryview) -> None:
         if sys.byteorder != "little":
             raise NotImplementedError("records are little-endian, and are read without being swapped")
-        # Private, because reading an untouched page of shared memory would allocate it.
-        pages = mmap.mmap(-1, capacity * RECORD_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        self._bytes = memoryview(pages)
-        self._records = self._bytes.cast("Q")
+        self._bytes = memory
+        self._records = memory.cast("Q")
 
     def record(self, credential_index: int) -> int:
         """Return the 64 bits of a record; NEVER_HEARD_OF for an index beyond the capacity."""
@@ -70,12 +71,48 @@ class HeapTable:
         return left_out
 
 
+class HeapTable(MemoryTable):
+    """A StatusTable in the memory of this process, filled page by page as shards come."""
+
+    def __init__(self, capacity: int = DEFAULT_CAPACITY) -> None:
+        # Private, because reading an untouched page of shared memory would allocate it.
+        pages = mmap.mmap(-1, capacity * RECORD_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        super().__init__(memoryview(pages))
+
+
+class StatusMirror(Protocol):
+    """The mirror as a scan sees it."""
+
+    @property
+    def is_loaded(self) -> bool:
+        """Tell whether every partition has been loaded once."""
+
+    def look_up(self, credential_index: int) -> tuple[int, float]:
+        """Return a credential's record and the age of its status in seconds; raises NotReady."""
+
+    def status_age_s(self) -> float:
+        """Return the age of the oldest partition's status in seconds; raises NotReady."""
+
+
+class FollowedPartition(Protocol):
+    """The mirror of one partition as its follower sees it."""
+
+    current_at_s: float  # on the monotonic clock
+
+    @property
+    def table(self) -> StatusTable | None:
+        """The table in use; None until one was swapped in."""
+
+    def swap_in(self, table: StatusTable, current_at_s: float) -> None:
+        """Replace the table whole."""
+
+
 class PartitionMirror:
     """The mirror of one partition: a table, and when it was last known to be current."""
 
     def __init__(self) -> None:
         self.table: StatusTable | None = None
-        self.current_at_s = 0.0  # on the monotonic clock
+        self.current_at_s = 0.0
 
     def swap_in(self, table: StatusTable, current_at_s: float) -> None:
         """Replace the table whole. A scan in between sees new records with the old age, never the reverse."""

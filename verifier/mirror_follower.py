@@ -15,7 +15,7 @@ from collections.abc import Callable
 import structlog
 
 from verifier.errors import StatusUnavailable
-from verifier.mirror import HeapTable, PartitionMirror, StatusTable
+from verifier.mirror import FollowedPartition, HeapTable, StatusTable
 from verifier.status_reader import Page, Position, StatusReader
 from verifier.wire.errors import StatusError
 from verifier.wire.status_store import decode_updates
@@ -33,7 +33,7 @@ class MirrorFollower:
         self,
         *,
         reader: StatusReader,
-        mirror: PartitionMirror,
+        mirror: FollowedPartition,
         monotonic: Callable[[], float],
         new_table: Callable[[], StatusTable] = HeapTable,
     ) -> None:

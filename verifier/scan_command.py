@@ -8,14 +8,16 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from verifier.gate.displays import Display
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _MAX_GATE_ID_CHARACTERS = 64  # verifier.proto, VerifyCodeRequest
 _EXIT_DEVICE = 3
@@ -25,6 +27,16 @@ def _gate_id(_context: click.Context, _parameter: click.Parameter, value: str) -
     if not 1 <= len(value) <= _MAX_GATE_ID_CHARACTERS:
         raise click.BadParameter(f"expected 1 to {_MAX_GATE_ID_CHARACTERS} characters, got {len(value)}")
     return value
+
+
+def _file_option(name: str, help_text: str, variable: str) -> Callable[[_Command], _Command]:
+    return click.option(
+        name,
+        type=click.Path(dir_okay=False, path_type=Path),
+        envvar=f"GATELIGHT_GATE_{variable}",
+        show_envvar=True,
+        help=help_text,
+    )
 
 
 @click.command()
@@ -45,6 +57,17 @@ def _gate_id(_context: click.Context, _parameter: click.Parameter, value: str) -
     callback=_gate_id,
     help="The name of this gate, at most 64 characters.",
 )
+@_file_option("--key-file", "The gate's bearer key, as `gatelight-issuer` wrote it.", "KEY_FILE")
+@_file_option("--tls-ca", "PEM: who vouches for the verifier.  [default: whom this machine trusts]", "TLS_CA")
+@_file_option("--tls-certificate", "PEM: the gate's own certificate.", "TLS_CERTIFICATE")
+@_file_option("--tls-key", "PEM: the key of that certificate.", "TLS_KEY")
+@click.option(
+    "--insecure",
+    is_flag=True,
+    envvar="GATELIGHT_GATE_INSECURE",
+    show_envvar=True,
+    help="Plain text to a verifier beyond this machine.",
+)
 @click.option(
     "--device",
     type=click.Path(path_type=Path),
@@ -61,12 +84,26 @@ def _gate_id(_context: click.Context, _parameter: click.Parameter, value: str) -
     help="Seconds that a verdict stays on the screen.",
 )
 def scan(
-    server: str, gate_id: str, device: Path | None, *, as_json: bool, no_beep: bool, hold_s: float
+    server: str,
+    gate_id: str,
+    device: Path | None,
+    *,
+    key_file: Path | None,
+    tls_ca: Path | None,
+    tls_certificate: Path | None,
+    tls_key: Path | None,
+    insecure: bool,
+    as_json: bool,
+    no_beep: bool,
+    hold_s: float,
 ) -> None:
     """Show the verdict on each code that a scanner types.
 
     A keyboard-wedge scanner needs no setting up: it types into this terminal. Ends on Ctrl-C, on
     SIGTERM and at the end of a file or pipe, and counts its scans on standard error.
+
+    TLS is spoken with a verifier beyond this machine. The gate shows who it is with its bearer key or
+    with its certificate, whichever the verifier asks for.
 
     Exit codes: 0 ended, 2 wrong usage, 3 the device cannot be opened or is gone.
 
@@ -89,11 +126,25 @@ def scan(
 
         # gRPC would write of lost connections across the screen; the gate shows them as NO ANSWER.
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+        from verifier.bearer import BearerFileError, read_key_file  # noqa: PLC0415
         from verifier.client import VerifierClient  # noqa: PLC0415
+        from verifier.client_tls import ClientTls  # noqa: PLC0415
+        from verifier.errors import SettingsError  # noqa: PLC0415
         from verifier.gate.terminal_gate import run_gate  # noqa: PLC0415
 
+        files = (tls_ca, tls_certificate, tls_key)
+        try:
+            client = VerifierClient(
+                server,
+                gate_id=gate_id,
+                bearer_key=None if key_file is None else read_key_file(key_file, whose="gate"),
+                tls=ClientTls(*files) if any(files) else None,
+                insecure=insecure,
+            )
+        except (BearerFileError, SettingsError) as error:
+            raise click.UsageError(str(error)) from None
+        stack.enter_context(client)
         display = stack.enter_context(_display(gate_id, server, as_json=as_json, has_beep=not no_beep))
-        client = stack.enter_context(VerifierClient(server, gate_id=gate_id))
         tally = run_gate(ask=client.verify, lines=lines, display=display, signals=signals, hold_s=hold_s)
 
     click.echo(str(tally), err=True)

@@ -7,80 +7,66 @@ past `_HARD_LIMIT` times as many, the transport refuses at once.
 """
 
 from concurrent import futures
-from dataclasses import dataclass
 
 import grpc
 from grpc_health.v1 import health_pb2_grpc
 
+from verifier.call_pool import CallPool
+from verifier.calls import Calls
 from verifier.errors import SettingsError
 from verifier.health import HealthServicer
-from verifier.own_pool import on_own_pool
-from verifier.service import Verifier
-from verifier.servicer import VerifierServicer
-from verifier.v1 import verifier_pb2, verifier_pb2_grpc
+from verifier.host.worker_config import GateAuth, TlsFiles
+from verifier.limits import MAX_BATCH_BYTES, MAX_METADATA_BYTES, Limits
+from verifier.peer_credentials import credentials_reader
+from verifier.servicer import SERVICE_NAME, VerifierServicer
+from verifier.tls import read_certificates, read_pair
 
-# 1 000 scans with the longest ids and PAPER codes are about 500 KiB.
-MAX_MESSAGE_BYTES = 1 << 20
-SERVICE_NAME = verifier_pb2.DESCRIPTOR.services_by_name["VerifierService"].full_name
 _HARD_LIMIT = 4
-_OPTIONS = (
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    # A second server on the port is a mistake here, and must fail instead of taking half the calls.
-    ("grpc.so_reuseport", 0),
-    # Gates ping an idle connection so that they notice a dead one; gRPC's own limit is five minutes.
-    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    # The server pings as well, so that gates that lost power do not keep connections for ever.
-    ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much one server takes on at once."""
-
-    threads: int = 16
-    max_backlog: int = 256  # unary calls that may wait for a thread
-    max_streams: int = 256  # open StreamVerify calls; each holds a thread
-    batch_threads: int = 2
-    max_batch_backlog: int = 32  # VerifyCodes calls that may wait; a full one takes a tenth of a second
-
-
-class _Pool(futures.ThreadPoolExecutor):
-    """A thread pool that knows how much waits."""
-
-    def backlog(self) -> int:
-        return self._work_queue.qsize()
+# Calls whose message has not come, of each kind. A message comes with its headers, so that honest ones are
+# among these for a moment.
+_MAX_SILENT = 256
+_LOOKAHEAD_BYTES = 64 << 10
 
 
 class GrpcServer:
-    """Serves a Verifier on one address."""
+    """Serves Calls on one address."""
 
-    def __init__(self, verifier: Verifier, *, listen: str, limits: Limits) -> None:
-        """Bind `listen` (host:port, port 0 for any); raises SettingsError when it cannot be bound."""
-        self._unary_pool = _Pool(limits.threads, thread_name_prefix="unary")
+    def __init__(
+        self,
+        calls: Calls,
+        *,
+        listen: str,
+        limits: Limits,
+        tls: TlsFiles | None = None,
+        gate_auth: GateAuth = GateAuth.NONE,
+        has_reflection: bool = False,
+    ) -> None:
+        """Bind `listen` (host:port, port 0 for any); raises SettingsError when it cannot be bound.
+
+        Other processes may bind the same port and take a share of the connections.
+        """
+        self._unary_pool = unary_pool(limits)
+        self._batch_pool = _call_pool(limits.batch_threads, "batch", limits)
         # One thread more than there may be lanes: it refuses the others.
-        self._stream_pool = _Pool(limits.max_streams + 1, thread_name_prefix="stream")
-        self._batch_pool = _Pool(limits.batch_threads, thread_name_prefix="batch")
-        self._health = HealthServicer([SERVICE_NAME])
+        self._stream_pool = futures.ThreadPoolExecutor(limits.max_streams + 1, thread_name_prefix="stream")
+        self._health = HealthServicer([SERVICE_NAME], slow_peer_s=limits.slow_peer_s)
         self._server = build_server(self._unary_pool, limits)
-        self._servicer = servicer = VerifierServicer(
-            verifier,
+        self._servicer = VerifierServicer(
+            calls,
+            credentials=credentials_reader(gate_auth),
             is_overloaded=lambda: self._unary_pool.backlog() > limits.max_backlog,
             has_too_many_batches=lambda: self._batch_pool.backlog() > limits.max_batch_backlog,
             max_streams=limits.max_streams,
+            # A stream holds its thread all day, and a batch is the work of a thousand calls: bounded, on
+            # pools of their own, neither starves a handheld.
+            stream_pool=self._stream_pool,
+            batch_pool=self._batch_pool,
         )
-        # A stream holds its thread all day, and a batch is the work of a thousand calls: bounded, on pools
-        # of their own, neither starves a handheld.
-        servicer.StreamVerify = on_own_pool(servicer.StreamVerify, self._stream_pool)  # type: ignore[method-assign]
-        servicer.VerifyCodes = on_own_pool(servicer.VerifyCodes, self._batch_pool)  # type: ignore[method-assign]
-        verifier_pb2_grpc.add_VerifierServiceServicer_to_server(servicer, self._server)
+        self._server.add_registered_method_handlers(SERVICE_NAME, self._servicer.handlers())
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        try:
-            self.port = self._server.add_insecure_port(listen)
-        except RuntimeError:
-            raise SettingsError(f"cannot listen on {listen}: is another server running there?") from None
+        if has_reflection:
+            _reflect(self._server)
+        self.port = _bind(self._server, listen, tls)
 
     def start(self) -> None:
         """Begin to answer."""
@@ -98,10 +84,70 @@ class GrpcServer:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def build_server(unary_pool: futures.ThreadPoolExecutor, limits: Limits) -> grpc.Server:
+def unary_pool(limits: Limits) -> CallPool:
+    """Return the pool for calls with one scan, and for all others that are short."""
+    return _call_pool(limits.threads, "unary", limits)
+
+
+def build_server(pool: futures.ThreadPoolExecutor, limits: Limits) -> grpc.Server:
     """Return a grpcio server with our settings and no services; the benchmark measures it empty."""
+    working = limits.threads + _HARD_LIMIT * limits.max_backlog + limits.max_streams
+    slow_peer_ms = int(limits.slow_peer_s * 1_000)
     return grpc.server(
-        unary_pool,
-        options=_OPTIONS,
-        maximum_concurrent_rpcs=limits.threads + _HARD_LIMIT * limits.max_backlog + limits.max_streams,
+        pool,
+        options=(
+            # The other worker processes bind the same port.
+            ("grpc.so_reuseport", 1),
+            ("grpc.max_receive_message_length", MAX_BATCH_BYTES),
+            ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+            ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
+            ("grpc.max_concurrent_streams", limits.max_streams_per_connection),
+            ("grpc.max_allowed_incoming_connections", limits.max_connections),
+            ("grpc.max_connection_age_ms", int(limits.connection_age_s * 1_000)),  # gRPC varies it by a tenth
+            ("grpc.max_connection_age_grace_ms", int(limits.connection_age_grace_s * 1_000)),
+            ("grpc.max_connection_idle_ms", int(limits.connection_idle_s * 1_000)),
+            ("grpc.server_handshake_timeout_ms", slow_peer_ms),
+            ("grpc.http2.settings_timeout", slow_peer_ms),
+            # What a connection may send ahead of what is read, 4 MiB by default; the room for a long message
+            # is made when its head has come.
+            ("grpc.http2.lookahead_bytes", _LOOKAHEAD_BYTES),
+            ("grpc.http2.bdp_probe", 0),
+            # Gates ping an idle connection so that they notice a dead one; gRPC's own limit is five minutes.
+            ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+            ("grpc.keepalive_permit_without_calls", 1),
+            # The server pings as well, so that gates that lost power do not keep connections for ever.
+            ("grpc.keepalive_time_ms", 60_000),
+            ("grpc.keepalive_timeout_ms", 20_000),
+        ),
+        maximum_concurrent_rpcs=working + 2 * _MAX_SILENT,
     )
+
+
+def _call_pool(threads: int, name: str, limits: Limits) -> CallPool:
+    return CallPool(threads, name=name, max_silent=_MAX_SILENT, silent_s=limits.slow_peer_s)
+
+
+def _bind(server: grpc.Server, listen: str, tls: TlsFiles | None) -> int:
+    try:
+        if tls is None:
+            return server.add_insecure_port(listen)
+        return server.add_secure_port(listen, _server_credentials(tls))
+    except RuntimeError:
+        raise SettingsError(f"cannot listen on {listen}: is another server running there?") from None
+
+
+def _server_credentials(tls: TlsFiles) -> grpc.ServerCredentials:
+    pair = read_pair(tls.certificate, tls.key)
+    if tls.client_ca is None:
+        return grpc.ssl_server_credentials([pair])
+    authorities = read_certificates(tls.client_ca)
+    return grpc.ssl_server_credentials([pair], root_certificates=authorities, require_client_auth=True)
+
+
+def _reflect(server: grpc.Server) -> None:
+    """Tell whoever asks which services and messages there are."""
+    # Imported where it is asked for: workers start faster without.
+    from grpc_reflection.v1alpha import reflection  # noqa: PLC0415
+
+    names = (SERVICE_NAME, "grpc.health.v1.Health", reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server)

@@ -1,150 +1,146 @@
-"""gRPC calls to the pipeline of a scan and back: the one place where verdicts become messages and
-failures to answer become status codes. Nothing below it knows what serves it.
-"""
+"""The verifier.v1 service on a grpcio server: messages, credentials and errors to verifier.calls and back."""
 
 import threading
 from collections.abc import Callable, Iterator
-from typing import NoReturn
+from concurrent import futures
+from typing import Any, NoReturn, TypeVar
 
 import grpc
-import structlog
-from google.protobuf.duration_pb2 import Duration
-from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from verifier.errors import NotReady
-from verifier.logs import where_raised
-from verifier.service import Answer, Verifier
+from verifier.access.callers import Credentials
+from verifier.call_error import CallError
+from verifier.calls import Calls, late
+from verifier.counters import Counter
+from verifier.limits import MAX_BATCH_BYTES, MAX_SCAN_BYTES
+from verifier.own_pool import on_own_pool
+from verifier.retry_advice import retry_advice
 from verifier.v1 import verifier_pb2 as pb
-from verifier.v1 import verifier_pb2_grpc as pb_grpc
 
-MAX_SCANS_PER_CALL = 1_000
-MAX_ID_CHARACTERS = 64
-# Long enough for a burst to pass, short enough for a person at a turnstile.
-RETRY_DELAY_MS = 250
+SERVICE_NAME = pb.DESCRIPTOR.services_by_name["VerifierService"].full_name
+
+_STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 _Context = grpc.ServicerContext
+_Request = TypeVar("_Request", pb.VerifyCodeRequest, pb.VerifyCodesRequest, pb.StreamVerifyRequest)
 
-_log = structlog.get_logger("verifier")
 
-
-class VerifierServicer(pb_grpc.VerifierServiceServicer):
-    """The verifier.v1 service on a Verifier."""
+class VerifierServicer:
+    """The verifier.v1 service on Calls."""
 
     def __init__(
         self,
-        verifier: Verifier,
+        calls: Calls,
         *,
-        is_overloaded: Callable[[], bool] = lambda: False,
-        has_too_many_batches: Callable[[], bool] = lambda: False,
-        max_streams: int = 256,
+        credentials: Callable[[_Context], Credentials],
+        is_overloaded: Callable[[], bool],
+        has_too_many_batches: Callable[[], bool],
+        max_streams: int,
+        stream_pool: futures.ThreadPoolExecutor,
+        batch_pool: futures.ThreadPoolExecutor,
     ) -> None:
-        """`is_overloaded` is asked once a call; while it says so, calls are refused with a retry delay.
-
-        So are batches while there are too many, and streams while `max_streams` of them are open.
+        """`credentials` reads what came with a call. `is_overloaded` is asked once a call; while it says so,
+        calls are refused with a retry delay. So are batches while there are too many, and streams while
+        `max_streams` of them are open.
         """
-        self._verifier = verifier
+        self._stream_pool = stream_pool
+        self._batch_pool = batch_pool
+        self._calls = calls
+        self._credentials = credentials
         self._is_overloaded = is_overloaded
         self._has_too_many_batches = has_too_many_batches
         self._streams = threading.BoundedSemaphore(max_streams)
 
-    def VerifyCode(  # noqa: N802
-        self, request: pb.VerifyCodeRequest, context: _Context
+    def verify_code(
+        self, request: pb.VerifyCodeRequest | CallError, context: _Context
     ) -> pb.VerifyCodeResponse:
         """Answer one scan."""
-        self._admit(context)
-        return self._verdict(request, "", context)
+        try:
+            self._admit(context)
+            caller = self._calls.identify(self._credentials(context))
+            return self._calls.verify_code(_readable(request), caller)
+        except CallError as error:
+            _abort(context, error)
 
-    def VerifyCodes(  # noqa: N802
-        self, request: pb.VerifyCodesRequest, context: _Context
+    def verify_codes(
+        self, request: pb.VerifyCodesRequest | CallError, context: _Context
     ) -> pb.VerifyCodesResponse:
         """Answer 1 to 1 000 scans."""
-        if self._has_too_many_batches():
-            _abort_overloaded(context)
-        self._admit(context)
-        if not 1 <= len(request.scans) <= MAX_SCANS_PER_CALL:
-            _abort_invalid(context, f"scans: expected 1 to {MAX_SCANS_PER_CALL}, got {len(request.scans)}")
-        verdicts = []
-        for position, scan in enumerate(request.scans):
-            if not context.is_active():
-                _abort_late(context)
-            verdicts.append(self._verdict(scan, f"scans[{position}].", context))
-        return pb.VerifyCodesResponse(verdicts=verdicts)
+        try:
+            if self._has_too_many_batches():
+                raise self._calls.overloaded()
+            self._admit(context)
+            caller = self._calls.identify(self._credentials(context))
+            return self._calls.verify_codes(_readable(request), caller, context.is_active)
+        except CallError as error:
+            _abort(context, error)
 
-    def StreamVerify(  # noqa: N802
-        self, request_iterator: Iterator[pb.StreamVerifyRequest], context: _Context
+    def stream_verify(
+        self, requests: Iterator[pb.StreamVerifyRequest | CallError], context: _Context
     ) -> Iterator[pb.StreamVerifyResponse]:
         """Answer scans as they come."""
-        self._admit(context)
-        if not self._streams.acquire(blocking=False):
-            _abort_overloaded(context)
         try:
-            for request in request_iterator:
-                yield pb.StreamVerifyResponse(verdict=self._verdict(request.scan, "scan.", context))
-        finally:
-            self._streams.release()
+            self._admit(context)
+            caller = self._calls.identify(self._credentials(context))
+            if not self._streams.acquire(blocking=False):
+                raise self._calls.overloaded()
+            self._calls.counters.add(Counter.STREAMS_OPEN)
+            try:
+                for request in requests:
+                    verdict = self._calls.verify_code(_readable(request).scan, caller, "scan.")
+                    yield pb.StreamVerifyResponse(verdict=verdict)
+            finally:
+                self._calls.counters.add(Counter.STREAMS_OPEN, -1)
+                self._streams.release()
+        except CallError as error:
+            _abort(context, error)
+
+    def handlers(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
+        """Return the methods by name."""
+
+        def reader(kind: type[_Request], max_bytes: int) -> Callable[[bytes], _Request | CallError]:
+            # grpcio would make INTERNAL of what a deserializer raises, and log its text.
+            def read(content: bytes) -> _Request | CallError:
+                try:
+                    return self._calls.read(kind, content, max_bytes)
+                except CallError as error:
+                    return error
+
+            return read
+
+        return {
+            "VerifyCode": grpc.unary_unary_rpc_method_handler(
+                self.verify_code,
+                request_deserializer=reader(pb.VerifyCodeRequest, MAX_SCAN_BYTES),
+                response_serializer=pb.VerifyCodeResponse.SerializeToString,
+            ),
+            "VerifyCodes": grpc.unary_unary_rpc_method_handler(
+                on_own_pool(self.verify_codes, self._batch_pool),
+                request_deserializer=reader(pb.VerifyCodesRequest, MAX_BATCH_BYTES),
+                response_serializer=pb.VerifyCodesResponse.SerializeToString,
+            ),
+            "StreamVerify": grpc.stream_stream_rpc_method_handler(
+                on_own_pool(self.stream_verify, self._stream_pool),
+                request_deserializer=reader(pb.StreamVerifyRequest, MAX_SCAN_BYTES),
+                response_serializer=pb.StreamVerifyResponse.SerializeToString,
+            ),
+        }
 
     def _admit(self, context: _Context) -> None:
         if self._is_overloaded():
-            _abort_overloaded(context)
+            raise self._calls.overloaded()
         if not context.is_active():
-            _abort_late(context)
-
-    def _verdict(self, scan: pb.VerifyCodeRequest, where: str, context: _Context) -> pb.VerifyCodeResponse:
-        if not 1 <= len(scan.scan_id) <= MAX_ID_CHARACTERS:
-            _abort_invalid(context, f"{where}scan_id: expected 1 to {MAX_ID_CHARACTERS} characters")
-        if not 1 <= len(scan.gate_id) <= MAX_ID_CHARACTERS:
-            _abort_invalid(context, f"{where}gate_id: expected 1 to {MAX_ID_CHARACTERS} characters")
-        try:
-            return _response(scan.scan_id, self._verifier.verify(scan.qr_text))
-        except NotReady as error:
-            context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
-        except Exception as error:  # noqa: BLE001 - gRPC would send and log the text of what we did not foresee
-            _log.error("scan failed", error=type(error).__name__, where=where_raised(error))
-            context.abort(grpc.StatusCode.INTERNAL, "the verifier failed; its log says where")
+            raise late()
 
 
-def _response(scan_id: str, answer: Answer) -> pb.VerifyCodeResponse:
-    response = pb.VerifyCodeResponse(
-        scan_id=scan_id,
-        verdict=int(answer.verdict),  # type: ignore[arg-type]
-        status_age_ms=int(answer.status_age_s * 1000),
-        verified_at_ms=int(answer.verified_at * 1000),
-    )
-    if answer.code is not None:
-        response.kind = int(answer.code.kind)  # type: ignore[assignment]
-        response.code_age_s = answer.code_age_s
-        if answer.code.hint:
-            response.hint = answer.code.hint
-    if answer.record is not None:
-        response.colour = int(answer.record.colour)  # type: ignore[assignment]
-        response.colour_reason = answer.record.reason
-        response.last_negative_test = 60 * answer.record.last_negative_test_min
-    return response
+def _readable(request: _Request | CallError) -> _Request:
+    """Return a message; raises the CallError that stands in place of one that could not be read."""
+    if isinstance(request, CallError):
+        raise request
+    return request
 
 
-def _abort_invalid(context: _Context, message: str) -> NoReturn:
-    context.abort(grpc.StatusCode.INVALID_ARGUMENT, message)
-
-
-def _abort_overloaded(context: _Context) -> NoReturn:
-    context.set_trailing_metadata(_RETRY_ADVICE)
-    context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, _OVERLOADED)
-
-
-def _abort_late(context: _Context) -> NoReturn:
-    context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the work was done")
-
-
-def _retry_advice() -> tuple[tuple[str, str | bytes], ...]:
-    """Return the trailing metadata of a refusal: the delay for gRPC itself, and for clients to read."""
-    detail = error_details_pb2.RetryInfo(retry_delay=Duration(nanos=RETRY_DELAY_MS * 1_000_000))
-    status = status_pb2.Status(code=code_pb2.RESOURCE_EXHAUSTED, message=_OVERLOADED)
-    status.details.add().Pack(detail)
-    return (
-        ("grpc-retry-pushback-ms", str(RETRY_DELAY_MS)),
-        ("grpc-status-details-bin", status.SerializeToString()),
-    )
-
-
-_OVERLOADED = "overloaded: ask again after the delay"
-_RETRY_ADVICE = _retry_advice()
+def _abort(context: _Context, error: CallError) -> NoReturn:
+    advice = retry_advice(error)
+    if advice:
+        context.set_trailing_metadata(advice)
+    context.abort(_STATUS_CODES[int(error.status)], error.message)

@@ -14,6 +14,7 @@ from verifier.terminal import tolerate_any_encoding
 _COMMANDS = {
     "init": ("init", "init"),
     "serve": ("serve", "serve"),
+    "archive": ("archive", "archive"),
     "holder": ("holder", "holder"),
     "credential": ("credential", "credential"),
     "status": ("status", "status"),
@@ -23,9 +24,12 @@ _COMMANDS = {
     "approval": ("approval", "approval"),
     "client": ("client", "client"),
     "call": ("call", "call"),
+    "group": ("group", "group"),
+    "gate": ("gate", "gate"),
     "key": ("key", "key"),
     "key-set": ("key_set", "key_set"),
     "cache": ("cache", "cache"),
+    "scan": ("scan", "scan"),
     "register": ("register", "register"),
     "completion": ("completion", "completion"),
 }
@@ -50,9 +54,9 @@ class _Nouns(click.Group):
 def main() -> None:
     """Sign short-lived codes, and keep the register of who may pass.
 
-    Commands that change something print what they would do, and do it with --apply. Options of `init` and
-    `serve`, and those that reach an issuer, can be given as GATELIGHT_ISSUER_<NAME>; the passphrase as
-    GATELIGHT_PASSPHRASE or GATELIGHT_PASSPHRASE_FILE, the Redis URL as GATELIGHT_REDIS_URL.
+    Commands that change something print what they would do, and do it with --apply. Options of `init`,
+    `serve` and `archive`, and those that reach an issuer, can be given as GATELIGHT_ISSUER_<NAME>; the
+    passphrase as GATELIGHT_PASSPHRASE or GATELIGHT_PASSPHRASE_FILE, the Redis URL as GATELIGHT_REDIS_URL.
 
     \b
     Exit codes:

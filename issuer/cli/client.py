@@ -1,20 +1,19 @@
 """Commands on clients: who may call the issuer, and as what."""
 
-import hashlib
 from pathlib import Path
 
 import click
 
 from issuer.cli.errors import Refused
+from issuer.cli.known_by import certificate_sha256, new_key, require_one
 from issuer.cli.moments import time_field
 from issuer.cli.options import FILE
 from issuer.cli.second_person import settle, waits
-from issuer.cli.session import Session, asks_issuer, changes, usage_errors
+from issuer.cli.session import Session, asks_issuer, changes
 from issuer.v1 import access_pb2 as pb
 
 _ROLES = ("app", "clerk", "approver", "operator", "auditor")
 _COLUMNS = ("name", "roles", "known_by", "added_at", "revoked_at")
-_MAX_CERTIFICATE_BYTES = 1 << 16
 
 
 @click.group()
@@ -60,13 +59,10 @@ def add_client(
 
     Example: gatelight-issuer client add li.wei --role clerk --key-to li.wei.key --apply
     """
-    if certificate is not None and key_to is not None:
-        raise click.UsageError("a client with a certificate has no key: leave out --key-to or --certificate")
-    if key_to is not None and key_to.exists():
-        raise click.UsageError(f"{key_to} is there already: choose another file, or move it away")
+    require_one(key_to, certificate, whose="client")
     if any(one.name == name for one in _clients(session)):
         raise Refused(f"there is or was a client {name}: choose another name, none is given twice")
-    digest = None if certificate is None else _digest(certificate)
+    digest = None if certificate is None else certificate_sha256(certificate)
     plan = f"add the client {name}, {', '.join(roles)}"
     if not session.is_agreed(plan, apply=apply):
         return
@@ -76,7 +72,8 @@ def add_client(
         request.certificate_sha256 = digest
         approval_id = session.ask(session.client.access.AddClient, request).approval_id
     else:
-        approval_id = _add_with_key(session, request, key_to, told)
+        with new_key(key_to, told) as request.bearer_key_sha256:
+            approval_id = session.ask(session.client.access.AddClient, request).approval_id
     if not approval_id:
         session.show_done(told)
         return
@@ -132,44 +129,5 @@ def revoke_client(session: Session, *, name: str, wait_s: float, apply: bool) ->
         session.show_done({"client": name})
 
 
-def _add_with_key(
-    session: Session, request: pb.AddClientRequest, key_to: Path | None, told: dict[str, object]
-) -> int:
-    """Make the key, and tell where it is; return the id of the approval, 0 where none is needed."""
-    from issuer.access import bearer  # noqa: PLC0415 - help starts faster without
-
-    key = bearer.make_key()
-    request.bearer_key_sha256 = bearer.hash_key(key)
-    if key_to is None:
-        told["key"] = key
-    else:
-        # Before the client is added: it is of no use to anybody if its key cannot be kept.
-        with usage_errors():
-            bearer.write_key_file(key_to, key)
-        told["key_file"] = str(key_to)
-    try:
-        return int(session.ask(session.client.access.AddClient, request).approval_id)
-    except Refused:
-        if key_to is not None:
-            key_to.unlink(missing_ok=True)
-        raise
-
-
 def _clients(session: Session) -> list[pb.Client]:
     return list(session.ask(session.client.access.ListClients, pb.ListClientsRequest()).clients)
-
-
-def _digest(path: Path) -> bytes:
-    """Return the SHA-256 of a certificate in PEM; the first, where there is a chain."""
-    import ssl  # noqa: PLC0415 - for certificates only
-
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_CERTIFICATE_BYTES).decode("ascii", errors="replace")
-        begin, end = content.index("-----BEGIN CERTIFICATE"), content.index("-----END CERTIFICATE-----")
-        der = ssl.PEM_cert_to_DER_cert(content[begin : end + len("-----END CERTIFICATE-----")])
-    except OSError as error:
-        raise click.UsageError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError:
-        raise click.UsageError(f"{path} is no certificate: expected PEM, BEGIN CERTIFICATE") from None
-    return hashlib.sha256(der).digest()

@@ -32,7 +32,7 @@ def migrate_register(*, apply: bool, **options: Any) -> None:
     Example: gatelight-issuer register migrate --apply
     """
     from issuer.config import FolderSettings, load  # noqa: PLC0415 - help starts faster without
-    from issuer.folder import Folder, locked  # noqa: PLC0415
+    from issuer.folder import Folder, still  # noqa: PLC0415
     from issuer.initialise import complete  # noqa: PLC0415
     from issuer.register.database import Database  # noqa: PLC0415
     from issuer.register.migrate import migrate  # noqa: PLC0415
@@ -52,7 +52,7 @@ def migrate_register(*, apply: bool, **options: Any) -> None:
                 plan = f"the register has schema {HEAD} already; would make what its folder lacks"
             click.echo(f"{plan}\nNothing was changed. To do it, add --apply.")
             return
-        with locked(folder):
+        with still(folder):
             before, after = migrate(url)
             with contextlib.closing(Database.open(url)) as database:
                 made = complete(folder, database, now=int(time.time()))
@@ -92,15 +92,15 @@ def back_up_register(*, file: Path, **options: Any) -> None:
 def restore_register(*, file: Path, yes: bool, apply: bool, **options: Any) -> None:
     """Put a backup in the place of the register. Stop the issuer before.
 
-    What happened since the backup is lost. Numbers that were given since, and revocations of keys and
-    clients, are taken from the register that was there, if it can be read; it is kept beside the restored
-    one. The issuer writes Redis anew when it is started again.
+    What happened since the backup is lost. Numbers that were given since, and revocations of keys, clients
+    and gates' credentials, are taken from the register that was there, if it can be read; it is kept beside
+    the restored one. The issuer writes Redis anew when it is started again.
 
     Example: gatelight-issuer register restore register-2026-11-21.db --apply
     """
     from issuer.config import FolderSettings, load  # noqa: PLC0415
     from issuer.errors import NotInitialised  # noqa: PLC0415
-    from issuer.folder import Folder, locked  # noqa: PLC0415
+    from issuer.folder import Folder, still  # noqa: PLC0415
     from issuer.register.backup import restore  # noqa: PLC0415
 
     with refusals():
@@ -108,7 +108,7 @@ def restore_register(*, file: Path, yes: bool, apply: bool, **options: Any) -> N
         folder = Folder(settings.folder)
         if not file.is_file():
             raise NotInitialised(f"there is no backup at {file}: name another file")
-        with locked(folder):
+        with still(folder):
             plan = f"put {file} in the place of the register, and keep that beside it"
             if not apply:
                 click.echo(f"would {plan}\nNothing was changed. To do it, add --apply.")
@@ -128,11 +128,14 @@ def restore_register(*, file: Path, yes: bool, apply: bool, **options: Any) -> N
         "older one; then gatelight-issuer serve"
     )
     if done.keeps_endings:
-        click.echo("Signing keys (shown as RETIRED) and clients that were revoked since the backup stay so.")
+        click.echo(
+            "Signing keys (shown as RETIRED), clients and gates' credentials that were revoked since the "
+            "backup stay so."
+        )
     else:
         click.echo(
-            "Signing keys and clients that were revoked since the backup are in force again: "
-            "revoke them anew."
+            "Signing keys, clients and gates' credentials that were revoked since the backup are in force "
+            "again: revoke them anew."
         )
 
 

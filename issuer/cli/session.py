@@ -37,8 +37,8 @@ _ADVICE = {
     ),
     "RESOURCE_EXHAUSTED": "Wait as long as it says, and try again.",
 }
-_MISSING = re.compile(r"\bno (holder|credential|key|client|request|consent)\b")
-_LISTED = frozenset({"holder", "credential", "key", "client", "approval"})
+_MISSING = re.compile(r"\bno (holder|credential|key|client|request|consent|gate|group)\b")
+_LISTED = frozenset({"holder", "credential", "key", "client", "approval", "gate", "group"})
 _NOUNS = {"request": "approval", "consent": "approval"}  # where commands have another word
 _WRONG_TIME = re.compile(r"expected (Unix seconds|a time)\b")
 _TIMES = "Times are taken as 2026-11-21T08:30 (local) or Unix seconds, and in options as +14d from now, too."

@@ -28,7 +28,8 @@ class Restored:
     revision: str  # of the schema; `register migrate` brings an older one up to date
     replaced: Path | None  # where the register lies now that was there before
     skipped_numbers: int = 0  # of holders, credentials and so on: nobody knows which were given since
-    keeps_endings: bool = False  # keys and clients that were ended since the backup are not in force again
+    # Keys, clients and gates' credentials that were ended since the backup are not in force again.
+    keeps_endings: bool = False
 
 
 def back_up(database: Database, file: Path) -> None:

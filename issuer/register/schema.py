@@ -12,6 +12,7 @@ issuer/register/migrations make these tables, and a test compares the two.
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -253,4 +254,105 @@ calls = Table(
     Column("outcome", String, nullable=False),  # gRPC status code by name; empty while under way
     Index("calls_of_client", "client_id", "seq"),
     sqlite_autoincrement=True,
+)
+
+scans = Table(
+    "scans",
+    metadata,
+    # archive.entries.identity_of: what is shipped twice is stored once.
+    Column("identity", LargeBinary, primary_key=True),
+    # What gates and scanners call themselves is anybody's text, with NUL in it if they like: bytes (UTF-8)
+    # as they came. A gate_id is cut before its first slash: gate + lane is what was said.
+    Column("scan_id", LargeBinary, nullable=False),
+    Column("gate", LargeBinary, nullable=False),
+    Column("lane", LargeBinary, nullable=False),
+    Column("verified_at_ms", BigInteger, nullable=False),
+    Column("credential_index", BigInteger, nullable=False),  # 0: the code is not authentic
+    # As numbers of verifier.proto; newer verifiers may have more.
+    Column("kind", Integer, nullable=False),
+    Column("not_before", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("verdict", Integer, nullable=False),
+    Column("colour", Integer, nullable=False),
+    Column("status_age_ms", BigInteger, nullable=False),
+    Column("code_hash", LargeBinary, nullable=False),
+    Index("scans_at_gate", "gate", "verified_at_ms"),
+    Index("scans_by_time", "verified_at_ms"),
+)
+Index(
+    "scans_of_credential",
+    scans.c.credential_index,
+    scans.c.verified_at_ms,
+    sqlite_where=text("credential_index > 0"),
+    postgresql_where=text("credential_index > 0"),
+)
+
+suspects = Table(
+    "suspects",
+    metadata,
+    Column("seq", _Id, primary_key=True),
+    # archive.suspects.Suspect.identity: each pair is reported once.
+    Column("identity", LargeBinary, nullable=False, unique=True),
+    Column("credential_index", BigInteger, nullable=False),
+    Column("kind", Integer, nullable=False),
+    Column("first_gate_id", LargeBinary, nullable=False),  # with its lane
+    Column("first_at_ms", BigInteger, nullable=False),
+    Column("second_gate_id", LargeBinary, nullable=False),
+    Column("second_at_ms", BigInteger, nullable=False, index=True),
+    sqlite_autoincrement=True,
+)
+
+purges = Table(
+    "purges",
+    metadata,
+    Column("seq", _Id, primary_key=True),
+    Column("purged_at", BigInteger, nullable=False),
+    Column("before_ms", BigInteger, nullable=False),
+    Column("retention_days", Integer, nullable=False),
+    Column("is_daily", Integer, nullable=False),  # 1: by the archive, whose retention it tells; 0: by hand
+    Column("is_done", Integer, nullable=False),  # 0: under way, slice by slice, or cut short
+    # Counted in the transaction of each slice, so they hold wherever a purge was cut short.
+    Column("scans", BigInteger, nullable=False),
+    Column("suspects", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+gate_groups = Table(
+    "gate_groups",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("max_test_age_s", BigInteger, nullable=True),  # NULL asks nothing, as below
+    Column("max_status_age_ms", BigInteger, nullable=True),
+    Column("yellow_opens", Boolean, nullable=False),
+    Column("is_one_entry", Boolean, nullable=False),
+    Column("paper_entry_s", BigInteger, nullable=False),
+)
+
+gates = Table(
+    "gates",
+    metadata,
+    Column("gate_id", String, primary_key=True),
+    Column("group_name", ForeignKey(gate_groups.c.name), nullable=False, index=True),
+    Column("added_at", BigInteger, nullable=False),
+)
+
+gate_credentials = Table(
+    "gate_credentials",
+    metadata,
+    # Of a bearer key or a certificate. It is one gate's: nobody could tell otherwise which of them asks.
+    Column("sha256", LargeBinary, primary_key=True),
+    Column("gate_id", ForeignKey(gates.c.gate_id), nullable=False, index=True),
+    Column("is_certificate", Boolean, nullable=False),
+    Column("added_at", BigInteger, nullable=False),
+)
+
+# What verifiers compare gate lists by. The signed list itself is made of the tables above and not kept here:
+# it may be megabytes, and each start signs another one.
+gate_list = Table(
+    "gate_list",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # 1, the only row; none before the first
+    Column("version", BigInteger, nullable=False),  # of the newest list, signed already or about to be
+    Column("issued_at", BigInteger, nullable=False),  # never goes back, whatever the clock does
+    CheckConstraint("id = 1", name="there_is_one_gate_list"),
 )

@@ -1,8 +1,12 @@
 """What a restored SQLite register takes over from the one that it replaces.
 
-A backup does not know what happened after it, and three things of that must not be undone: a number that was
+A backup does not know what happened after it, and four things of that must not be undone: a number that was
 given is never given to another (a printed card would show the colour of somebody else), a client that was
-revoked stays out, and a signing key is known for as long as its codes are, or stays ended.
+revoked stays out, a signing key is known for as long as its codes are, or stays ended, and a gate's
+credential that was taken away opens nothing again.
+
+Gate lists go on from the version of the replaced register. Where that cannot be read, they go on from the
+time: no version is below it (issuer/register/gate_list.py).
 
 All signing keys of the replaced register are taken over. One that was revoked there is RETIRED here: the
 approval of its revocation went with the days that are lost, and the register lets nobody revoke without
@@ -31,9 +35,15 @@ _REVOKED_CLIENTS = "SELECT name, revoked_at FROM clients WHERE revoked_at IS NOT
 _KEYS = """SELECT key_id, public_key, state, created_at, published_at, activated_at, ended_at, last_expires_at
            FROM signing_keys"""
 _KEY_SETS = "SELECT version, signed, issued_at, expires_at FROM key_sets"
+_GATE_CREDENTIALS = "SELECT sha256 FROM gate_credentials"
+_GATE_LIST = "SELECT version, issued_at FROM gate_list"
 
 _ADD_KEY_SET = "INSERT INTO key_sets (version, signed, issued_at, expires_at) VALUES (?, ?, ?, ?)"
 _REVOKE_CLIENT = "UPDATE clients SET revoked_at = ? WHERE name = ? AND revoked_at IS NULL"
+_REMOVE_GATE_CREDENTIAL = "DELETE FROM gate_credentials WHERE sha256 = ?"
+_TAKE_GATE_LIST = """INSERT INTO gate_list (id, version, issued_at) VALUES (1, ?, ?)
+    ON CONFLICT (id) DO UPDATE SET
+        version = max(version, excluded.version), issued_at = max(issued_at, excluded.issued_at)"""
 # Nothing that came to an end begins anew. NULL: it did not happen, or not that we know.
 _TAKE_KEY = """INSERT INTO signing_keys
         (key_id, public_key, state, created_at, published_at, activated_at, ended_at, last_expires_at)
@@ -55,6 +65,8 @@ class Replaced:
     key_sets: Sequence[tuple[Any, ...]]
     keys: Sequence[tuple[Any, ...]]
     revoked_clients: Sequence[tuple[str, int]]
+    gate_credentials: frozenset[bytes] = frozenset()  # SHA-256s
+    gate_list: Sequence[tuple[int, int]] = ()  # version and issued_at; none before the first
 
 
 def read_replaced(register: Path) -> Replaced | None:
@@ -75,16 +87,20 @@ def read_replaced(register: Path) -> Replaced | None:
             (revision,) = source.execute("SELECT version_num FROM alembic_version").fetchone()
             keys = source.execute(_KEYS).fetchall()
             revoked = source.execute(_REVOKED_CLIENTS).fetchall()
+            if "gate_list" not in tables:
+                return Replaced(str(revision), numbers, key_sets, keys, revoked)
+            credentials = frozenset(bytes(sha256) for (sha256,) in source.execute(_GATE_CREDENTIALS))
+            gate_list = source.execute(_GATE_LIST).fetchall()
     except (sqlite3.Error, TypeError):  # TypeError: a version table without a row
         return None
-    return Replaced(str(revision), numbers, key_sets, keys, revoked)
+    return Replaced(str(revision), numbers, key_sets, keys, revoked, credentials, gate_list)
 
 
 def take_over(connection: Connection, replaced: Replaced | None, *, revision: str) -> tuple[int, bool]:
     """Enter it into a restored register of some `revision`.
 
-    Returns how many numbers were skipped, 0 where those given since are known, and whether keys and clients
-    that were ended since stay ended.
+    Returns how many numbers were skipped, 0 where those given since are known, and whether keys, clients and
+    gates' credentials that were ended since stay ended.
     """
     if replaced is None or not _is_later(connection, replaced):
         _raise_numbers(connection, {}, skipped=SKIPPED_NUMBERS)
@@ -104,6 +120,9 @@ def take_over(connection: Connection, replaced: Replaced | None, *, revision: st
     }
     _run(connection, _TAKE_KEY, [key for key in keys if bytes(key[0]) not in revoked])
     _run(connection, _REVOKE_CLIENT, [(at, name) for name, at in replaced.revoked_clients])
+    restored = {bytes(sha256) for sha256 in connection.scalars(text(_GATE_CREDENTIALS))}
+    _run(connection, _REMOVE_GATE_CREDENTIAL, [(one,) for one in restored - replaced.gate_credentials])
+    _run(connection, _TAKE_GATE_LIST, replaced.gate_list)
     return 0, True
 
 

@@ -120,8 +120,8 @@ class GateServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AddGate(self, request, context):
-        """Adds a gate, with its first credential. FAILED_PRECONDITION for a gate_id that is there, a credential
-        that is another gate's, or a list that would be too long.
+        """Adds a gate, with its first credential. NOT_FOUND for a group that is not there; FAILED_PRECONDITION for
+        a gate_id that is there, a credential that is another gate's, or a list that would be too long.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -135,7 +135,8 @@ class GateServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RemoveGateCredential(self, request, context):
-        """Takes a credential from a gate: verifiers refuse it within seconds. NOT_FOUND for one it does not have.
+        """Takes a credential from a gate: verifiers refuse it within seconds. NOT_FOUND for one it does not have,
+        FAILED_PRECONDITION for its only one: give it another one first, or remove the gate.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -4,7 +4,7 @@ import contextlib
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -40,10 +40,12 @@ class Ratio:
     value: float
     aim: float
 
+    is_floor: bool = False  # the aim is the least, not the most
+
     @property
     def is_met(self) -> bool:
         """Whether the aim was met."""
-        return self.value <= self.aim
+        return self.value >= self.aim if self.is_floor else self.value <= self.aim
 
 
 def cpu_us(call: Callable[[], object]) -> float:
@@ -55,20 +57,21 @@ def cpu_us(call: Callable[[], object]) -> float:
 
 
 @contextmanager
-def on_core(process: psutil.Process, core: int) -> Iterator[None]:
-    """Keep all threads of a process on one core, where the system knows how; new ones inherit it."""
+def on_core(core: int, *processes: psutil.Process) -> Iterator[None]:
+    """Keep all threads of some processes on one core, where the system knows how; new ones inherit it."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
-    before = os.sched_getaffinity(process.pid)
-    _set_affinity(process, {core})
+    before = os.sched_getaffinity(processes[0].pid)
+    _set_affinity(processes, {core})
     try:
         yield
     finally:
-        _set_affinity(process, before)
+        _set_affinity(processes, before)
 
 
-def _set_affinity(process: psutil.Process, cores: set[int]) -> None:
-    for thread in process.threads():
-        with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
-            os.sched_setaffinity(thread.id, cores)
+def _set_affinity(processes: Sequence[psutil.Process], cores: set[int]) -> None:
+    for process in processes:
+        for thread in process.threads():
+            with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+                os.sched_setaffinity(thread.id, cores)

@@ -58,7 +58,7 @@ def measure_signing(
     message = _message(key)
     samples: tuple[list[float], ...] = ([], [], [], [])
     for _ in range(_ROUNDS):
-        with on_core(psutil.Process(), 0):
+        with on_core(0, psutil.Process()):
             samples[0].append(cpu_us(lambda: key.sign(message)))
             samples[1].append(cpu_us(lambda: openssl_key.sign(message)))
             samples[2].append(_core_us(key))
@@ -100,7 +100,7 @@ def _issuer_us(
 ) -> float:
     indices = [one.credential_index for one in population[:_BUNDLES]]
     request = pb.IssueBundlesRequest(credential_indices=indices, window_count=WINDOWS)
-    with on_core(issuer, 0), on_core(psutil.Process(), (psutil.cpu_count() or 1) - 1):
+    with on_core(0, issuer), on_core((psutil.cpu_count() or 1) - 1, psutil.Process()):
         before = issuer.cpu_times()
         answers = list(client.issuer.IssueBundles(request))
         after = issuer.cpu_times()

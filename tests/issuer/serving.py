@@ -18,8 +18,10 @@ from issuer.server import GrpcServer
 from issuer.v1 import admin_pb2, cache_pb2, issuer_pb2
 from issuer.v1.admin_pb2_grpc import AdminServiceServicer
 from issuer.v1.cache_pb2_grpc import CacheServiceServicer
+from issuer.v1.gates_pb2_grpc import GateServiceServicer
 from issuer.v1.issuer_pb2_grpc import IssuerServiceServicer
 from issuer.v1.keys_pb2_grpc import KeyServiceServicer
+from issuer.v1.scans_pb2_grpc import ScanServiceServicer
 from tests.issuer.access.staff import Staff
 
 TIMEOUT_S = 10
@@ -124,6 +126,8 @@ class Serving:
                 gatekeeper=self.gatekeeper,
                 clock=self.clock,
             ),
+            gates=GateServiceServicer(),
+            scans=ScanServiceServicer(),
             gatekeeper=self.gatekeeper,
             **options,
         )

@@ -485,7 +485,7 @@ def test_a_key_set_is_put_while_a_damaged_redis_is_rebuilt(
             publishing.sign_key_set()
             asking.append(threading.Thread(target=publishing.publisher.publish_key_set))
             asking[0].start()
-            eventually(publishing.publisher._is_key_set_asked)
+            eventually(publishing.publisher._is_document_asked)
 
     former = publishing.keys.newest_key_set()
     meanwhile(monkeypatch, sign_and_look)

@@ -62,6 +62,21 @@ ROLES: dict[str, tuple[Role, ...]] = {
     "AccessService/Approve": (_APPROVER,),
     "AccessService/Reject": STAFF,
     "AccessService/ListCalls": (_AUDITOR,),
+    "GateService/AddGroup": (_OPERATOR,),
+    "GateService/SetGroupPolicy": (_OPERATOR,),
+    "GateService/RemoveGroup": (_OPERATOR,),
+    "GateService/ListGroups": (_OPERATOR, _AUDITOR),
+    "GateService/AddGate": (_OPERATOR,),
+    "GateService/AddGateCredential": (_OPERATOR,),
+    "GateService/RemoveGateCredential": (_OPERATOR,),
+    "GateService/MoveGate": (_OPERATOR,),
+    "GateService/RemoveGate": (_OPERATOR,),
+    "GateService/ListGates": (_OPERATOR, _AUDITOR),
+    "ScanService/SearchScans": (_AUDITOR,),
+    "ScanService/GetScanStats": (_OPERATOR, _AUDITOR),
+    "ScanService/ListSuspects": (_OPERATOR, _AUDITOR),
+    "ScanService/PurgeScans": (_OPERATOR,),
+    "ScanService/ListPurges": (_OPERATOR, _AUDITOR),
 }
 METHODS = {f"{one.name}/{method.name}": method for one in SERVICES for method in one.methods}
 # A name, a document and a secret at once, as any text of a request may be.
@@ -84,8 +99,15 @@ class Callers:
     def call(self, rpc: str, role: Role | None) -> tuple[grpc.StatusCode, str]:
         """Call with a full request; return the status code and text."""
         client = self._anonymous if role is None else self._clients[role]
-        service = {"Issuer": client.issuer, "Admin": client.admin, "Key": client.keys, "Cache": client.cache}
-        stub = service.get(rpc.partition("Service")[0], client.access)
+        stub = {
+            "Issuer": client.issuer,
+            "Admin": client.admin,
+            "Key": client.keys,
+            "Cache": client.cache,
+            "Access": client.access,
+            "Gate": client.gates,
+            "Scan": client.scans,
+        }[rpc.partition("Service")[0]]
         method, request = METHODS[rpc], filled(METHODS[rpc])
         call: Callable[..., Any] = getattr(stub, method.name)
         try:

@@ -41,14 +41,14 @@ class Gate:
             Loop(self._key_sets.refresh, name="key set", pause_s=0.05, retry_s=0.05),
             Loop(follower.step, name="mirror", pause_s=0, retry_s=0.05),
         ]
-        self._verifier = Verifier(key_sets=key_sets, mirror=mirror, policy=Policy(), clock=time.time)
+        self._verifier = Verifier(key_sets=key_sets, mirror=mirror, clock=time.time)
         self.partition = mirror.partitions[0]
         for loop in self._loops:
             loop.start()
         eventually(self._is_ready)
 
     def scan(self, qr_text: bytes) -> Verdict:
-        return self._verifier.verify(qr_text).verdict
+        return self._verifier.verify(qr_text, Policy()).verdict
 
     def scan_current(self, index: int) -> Verdict:
         answer = self._issuer.client.issuer.IssueBundle(pb.IssueBundleRequest(credential_index=index))

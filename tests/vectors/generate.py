@@ -5,6 +5,7 @@ compares them with what is committed. Other implementations can be held against 
 README.md beside this file tells what stands in them.
 """
 
+import dataclasses
 import json
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 from tests.vectors import statuses
 from tests.vectors.bad_codes import bad_codes
 from tests.vectors.ed25519_edges import edges
+from tests.vectors.gate_lists import bad_gate_lists, good_gate_lists
 from tests.vectors.good_codes import good_codes
 from tests.vectors.key_sets import bad_key_sets, good_key_sets
 from tests.vectors.keys import ACTIVE, RETIRED, ROOT, STRANGER, KeyPair
@@ -72,6 +74,34 @@ def _key_sets() -> dict[str, Any]:
             for key_set in good_key_sets()
         ],
         "bad": [{"name": key_set.name, "signed": key_set.signed.hex()} for key_set in bad_key_sets()],
+    }
+
+
+def _gate_lists() -> dict[str, Any]:
+    return {
+        "test_keys": _keys(ACTIVE, RETIRED, ROOT, STRANGER),
+        "good": [
+            {
+                "name": gate_list.name,
+                "signed": gate_list.signed.hex(),
+                "key_id": gate_list.key.key_id.hex(),
+                "version": gate_list.version,
+                "issued_at": gate_list.issued_at,
+                "expires_at": gate_list.expires_at,
+                "groups": [dataclasses.asdict(group) for group in gate_list.groups],
+                "gates": [
+                    {
+                        "gate_id": gate.gate_id,
+                        "group": gate_list.groups[gate.place].name,
+                        "bearer_key_sha256s": [one.hex() for one in gate.bearer_keys],
+                        "certificate_sha256s": [one.hex() for one in gate.certificates],
+                    }
+                    for gate in gate_list.gates
+                ],
+            }
+            for gate_list in good_gate_lists()
+        ],
+        "bad": [{"name": gate_list.name, "signed": gate_list.signed.hex()} for gate_list in bad_gate_lists()],
     }
 
 
@@ -137,6 +167,7 @@ _FILES: dict[str, Callable[[], dict[str, Any]]] = {
     "good_codes.json": _good_codes,
     "bad_codes.json": _bad_codes,
     "key_sets.json": _key_sets,
+    "gate_lists.json": _gate_lists,
     "status_records.json": _status_records,
     "feed_entries.json": _feed_entries,
     "ed25519_edges.json": _ed25519_edges,

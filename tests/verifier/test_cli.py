@@ -1,5 +1,6 @@
 """gatelight-verifier as its operators start it."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -35,7 +36,8 @@ def start(
     tmp_path: Path, *options: str, environment: Mapping[str, str] | None = None
 ) -> tuple[ServerProcess, Path]:
     port_file = tmp_path / "port"
-    command = [sys.executable, "-m", "verifier", "serve", "--port-file", str(port_file), *options]
+    command = [sys.executable, "-m", "verifier", "serve", "--port-file", str(port_file)]
+    command += ["--engine", "grpcio", "--workers", "1", "--journal", str(tmp_path / "journal"), *options]
     return ServerProcess("verifier", command, folder=tmp_path, environment=environment), port_file
 
 
@@ -51,6 +53,12 @@ def test_every_option_of_serve_is_a_setting_and_the_other_way_round() -> None:
     assert options == set(VerifierSettings.model_fields)
 
 
+@pytest.mark.parametrize("module", ["verifier.main", "verifier.envoy.app"])
+def test_a_supervisor_and_an_envoy_worker_know_no_grpc(module: str) -> None:
+    script = f"import sys; import {module}; sys.exit('grpc' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
 def test_a_gate_starts_without_waiting_for_grpc() -> None:
     script = "import sys; from verifier.cli import main; sys.exit('grpc' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
@@ -64,6 +72,16 @@ def test_a_gate_starts_without_waiting_for_grpc() -> None:
         (["--root-key", "{root}", "--redis-url", "http://x"], "redis-url"),
         (["--root-key", "{root}", "--listen", "0.0.0.0:0"], "--insecure"),
         (["--root-key", "{root}", "--listen", "10.0.0.1"], "HOST:PORT"),
+        (["--root-key", "{root}", "--listen", "::1:50051"], "HOST:PORT"),
+        (["--root-key", "{root}", "--metrics-listen", "9090"], "--metrics-listen"),
+        (["--root-key", "{root}", "--tls-certificate", "{root}"], "come together"),
+        (["--root-key", "{root}", "--tls-client-ca", "{root}"], "needs --tls-certificate"),
+        (["--root-key", "{root}", "--gate-auth", "certificate"], "needs --tls-client-ca"),
+        (
+            ["--root-key", "{root}", "--tls-certificate", "{root}", "--tls-key", "{root}"],
+            "not a certificate",
+        ),
+        (["--root-key", "{root}", "--config", "/nowhere/verifier.toml"], "cannot read"),
         (["--root-key", "/nowhere/root.pub"], "cannot read"),
         (["--root-key", "{here}"], "not a public key"),
     ],
@@ -113,6 +131,7 @@ def test_a_verifier_without_redis_answers_unavailable_and_stops_on_sigterm(
 def test_a_port_file_that_cannot_be_written_ends_it_with_2(tmp_path: Path, root_key: Path) -> None:
     command = [sys.executable, "-m", "verifier", "serve", "--root-key", str(root_key)]
     command += ["--redis-url", "redis://127.0.0.1:1/0", "--listen", "127.0.0.1:0"]
+    command += ["--engine", "grpcio", "--workers", "1", "--no-journal"]
     refused = subprocess.run(
         [*command, "--port-file", "/nowhere/port"], capture_output=True, text=True, timeout=30, check=False
     )
@@ -121,24 +140,18 @@ def test_a_port_file_that_cannot_be_written_ends_it_with_2(tmp_path: Path, root_
     assert "Traceback" not in refused.stderr
 
 
-def test_settings_come_from_the_environment_too(tmp_path: Path, root_key: Path, redis_url: str) -> None:
+def test_settings_come_from_the_environment_too_and_ctrl_c_stops_in_good_order(
+    tmp_path: Path, root_key: Path
+) -> None:
     environment = {
         "GATELIGHT_VERIFIER_ROOT_KEY": str(root_key),
         "GATELIGHT_VERIFIER_LISTEN": "127.0.0.1:0",
-        "GATELIGHT_REDIS_URL": redis_url,
+        "GATELIGHT_REDIS_URL": "redis://127.0.0.1:1/0",  # not the one that a developer may have running
     }
     server, port_file = start(tmp_path, environment=environment)
     with server:
         assert server.wait_for_file(port_file).isdecimal()
-        assert server.stop() == 0
-
-
-def test_ctrl_c_stops_a_verifier_in_good_order(tmp_path: Path, root_key: Path) -> None:
-    nowhere = ("--redis-url", "redis://127.0.0.1:1/0")  # not the one that a developer may have running
-    server, port_file = start(tmp_path, "--root-key", str(root_key), *nowhere, "--listen", "127.0.0.1:0")
-    with server:
-        server.wait_for_file(port_file)
-        server.send(signal.SIGINT)
+        os.killpg(server.pid, signal.SIGINT)  # a terminal sends it to the whole group
         assert server.wait(10) == 0
 
 

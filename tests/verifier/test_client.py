@@ -1,11 +1,15 @@
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 import pytest
 
+from tests.issuer.certificates import Authority
 from tests.verifier.gate.fake_verifier import Failure, FakeVerifier, green
-from verifier.client import Answer, Misuse, NoAnswer, Scan, VerifierClient
+from verifier.client import Answer, EntryScope, Misuse, NoAnswer, NotAdmitted, Scan, VerifierClient
+from verifier.client_tls import ClientTls
+from verifier.errors import SettingsError
 from verifier.v1 import verifier_pb2 as pb
 from verifier.verdict import Verdict
 from verifier.wire.code import CredentialKind
@@ -82,7 +86,7 @@ def test_only_green_opens_the_gate(fake: FakeVerifier, client: VerifierClient, n
     assert (answer.verdict is Verdict.GREEN) is (number == 1)
 
 
-@pytest.mark.parametrize("number", [0, 15, 4_097, 2**31 - 1])
+@pytest.mark.parametrize("number", [0, 16, 4_097, 2**31 - 1])
 def test_a_verdict_from_the_future_is_none(fake: FakeVerifier, client: VerifierClient, number: int) -> None:
     fake.answer = lambda scan: pb.VerifyCodeResponse(scan_id=scan.scan_id, verdict=number)  # type: ignore[arg-type]
     assert client.verify(QR_TEXT).verdict is None
@@ -153,9 +157,21 @@ def test_a_call_that_breaks_the_api_is_misuse_and_not_retried(
     assert fake.calls == 1
 
 
-@pytest.mark.parametrize(
-    "code", [code for code in grpc.StatusCode if code.name not in ("OK", "INVALID_ARGUMENT", "UNAVAILABLE")]
-)
+_NOT_ADMITTED = ("UNAUTHENTICATED", "PERMISSION_DENIED")
+_OTHERS = ("OK", "INVALID_ARGUMENT", "UNAVAILABLE", *_NOT_ADMITTED)
+
+
+@pytest.mark.parametrize("name", _NOT_ADMITTED)
+def test_a_gate_that_is_not_admitted_is_told_so_and_does_not_ask_again(
+    fake: FakeVerifier, client: VerifierClient, name: str
+) -> None:
+    fake.script += [Failure(grpc.StatusCode[name])]
+    with pytest.raises(NotAdmitted, match="does not admit this gate: as scripted") as caught:
+        client.verify(QR_TEXT)
+    assert (caught.value.status, fake.calls) == (name, 1)
+
+
+@pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code.name not in _OTHERS])
 def test_every_other_status_is_no_answer(
     fake: FakeVerifier, client: VerifierClient, code: grpc.StatusCode
 ) -> None:
@@ -304,3 +320,67 @@ def test_a_stream_that_is_left_ends_its_call(fake: FakeVerifier, client: Verifie
     next(answers)
     answers.close()  # type: ignore[attr-defined]
     assert fake.stream_ended.wait(LONG_S)
+
+
+def test_a_gate_is_told_how_far_was_looked_for_an_earlier_entry(
+    fake: FakeVerifier, client: VerifierClient
+) -> None:
+    for number, scope in ((0, EntryScope.NONE), (1, EntryScope.ALL), (2, EntryScope.VERIFIER)):
+        fake.answer = lambda scan, number=number: pb.VerifyCodeResponse(  # type: ignore[misc]
+            scan_id=scan.scan_id, verdict=pb.VERDICT_GREEN, entry_scope=number
+        )
+        assert client.verify(QR_TEXT).entry_scope is scope
+
+
+def test_the_key_goes_with_every_kind_of_call(fake: FakeVerifier) -> None:
+    with VerifierClient(fake.target, deadline_s=LONG_S, bearer_key="gl_secret") as client:
+        client.verify(QR_TEXT)
+        client.verify_many([QR_TEXT])
+        list(client.stream([QR_TEXT]))
+    assert fake.authorizations == ["Bearer gl_secret"] * 3
+    assert [scan.gate_id for scan in fake.scans] == [""] * 3
+
+
+def test_tls_is_spoken_with_a_verifier_beyond_this_machine_and_the_files_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secure: list[str] = []
+    monkeypatch.setattr(grpc, "secure_channel", lambda target, *_, **__: secure.append(target))
+    monkeypatch.setattr("verifier.client.pb_grpc.VerifierServiceStub", lambda _channel: None)
+    monkeypatch.setattr(grpc, "insecure_channel", lambda *_, **__: None)
+    for target in ("10.0.0.7:50051", "verifier.example:443", "127.0.0.1.example:443"):
+        VerifierClient(target)
+    for target in ("127.0.0.1:50051", "[::1]:50051", "localhost:50051", "unix:/run/verifier"):
+        VerifierClient(target)
+    VerifierClient("10.0.0.8:50051", insecure=True)
+    assert secure == ["10.0.0.7:50051", "verifier.example:443", "127.0.0.1.example:443"]
+    with pytest.raises(SettingsError, match="come together"):
+        VerifierClient("10.0.0.7:50051", tls=ClientTls(certificate=tmp_path / "certificate"))
+    with pytest.raises(SettingsError, match="cannot read"):
+        VerifierClient("10.0.0.7:50051", tls=ClientTls(ca=tmp_path / "missing"))
+    with pytest.raises(SettingsError, match="expected TLS or plain text"):
+        VerifierClient("10.0.0.7:50051", tls=ClientTls(), insecure=True)
+
+
+def test_a_gate_shows_its_certificate_and_believes_its_authority_alone(tmp_path: Path) -> None:
+    authority, stranger = Authority(tmp_path), Authority(tmp_path, "stranger")
+    server, gate = authority.issue("verifier"), authority.issue("gate")
+    credentials = grpc.ssl_server_credentials(
+        [(server.key.read_bytes(), server.certificate.read_bytes())],
+        root_certificates=authority.certificate.read_bytes(),
+        require_client_auth=True,
+    )
+    with FakeVerifier(credentials=credentials) as fake:
+        files = ClientTls(authority.certificate, gate.certificate, gate.key)
+        with VerifierClient(fake.target, deadline_s=LONG_S, tls=files) as client:
+            assert client.verify(QR_TEXT).opens_gate
+        for wrong in (
+            ClientTls(stranger.certificate, gate.certificate, gate.key),
+            ClientTls(authority.certificate),
+        ):
+            with (
+                VerifierClient(fake.target, deadline_s=SHORT_S, tls=wrong) as client,
+                pytest.raises(NoAnswer),
+            ):
+                client.verify(QR_TEXT)
+    assert len(fake.scans) == 1

@@ -1,7 +1,6 @@
 """The health service over a real socket, also to peers that do not play by the rules."""
 
 import socket
-import struct
 import threading
 from collections.abc import Iterator
 from concurrent import futures
@@ -12,6 +11,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.eventually import eventually
+from tests.verifier import raw_http2
 from verifier.health import HealthServicer
 
 TIMEOUT_S = 5
@@ -87,25 +87,10 @@ def test_more_than_may_watch_are_refused(served: Served) -> None:
 
 
 def watch_without_a_window(port: int) -> socket.socket:
-    """Call Watch over HTTP/2 (RFC 9113) with a flow-control window of 0: nothing can be sent to us."""
-
-    def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(payload))[1:] + bytes((kind, flags)) + struct.pack(">I", stream) + payload
-        )
-
-    headers = (
-        (b":method", b"POST"),
-        (b":scheme", b"http"),
-        (b":path", b"/grpc.health.v1.Health/Watch"),
-        (b":authority", b"x"),
-        (b"te", b"trailers"),
-        (b"content-type", b"application/grpc"),
-    )
-    block = b"".join(bytes((0, len(name))) + name + bytes((len(value),)) + value for name, value in headers)
-    peer = socket.create_connection(("127.0.0.1", port))
-    peer.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, struct.pack(">HI", 4, 0)))
-    peer.sendall(frame(1, 4, 1, block) + frame(0, 1, 1, bytes(5)))
+    """Call Watch with a flow-control window of 0: nothing can be sent to us."""
+    peer = raw_http2.connect(port, (raw_http2.INITIAL_WINDOW_SIZE, 0))
+    peer.sendall(raw_http2.call_headers("/grpc.health.v1.Health/Watch", 1))
+    peer.sendall(raw_http2.frame(raw_http2.DATA, raw_http2.END_STREAM, 1, raw_http2.EMPTY_MESSAGE))
     return peer
 
 

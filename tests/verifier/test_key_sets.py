@@ -1,14 +1,17 @@
 """Key sets are taken when the pinned root signed them and they are newer; nothing else replaces one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 import redis
 
 from tests.signer import Signer
 from verifier.errors import NotReady
+from verifier.host.key_set_document import pack, unpack
+from verifier.host.shared import MAX_KEY_SETS
 from verifier.key_set_follower import KeySetFollower, KeySets
 from verifier.wire.errors import KeySetError
+from verifier.wire.key_set import KeySet
 from verifier.wire.status_store import KEY_SET_KEY
 
 NOW = 1_800_000_000
@@ -88,6 +91,35 @@ def test_several_key_sets_of_tomorrow_leave_the_one_of_today_in_force(
     assert key_sets.in_force(NOW + 3_600).version == 4
 
 
+def test_whoever_is_offered_what_was_taken_comes_to_know_the_same(key_sets: KeySets, signer: Signer) -> None:
+    other = Signer("another").key
+    assert (key_sets.version, key_sets.signed) == (0, ())
+    key_sets.offer(signer.key_set(version=1, issued_at=NOW, keys=[signer.key, other]))
+    for version in range(2, 7):
+        key_sets.offer(signer.key_set(version=version, issued_at=NOW + 300 + version, keys=[other]))
+    follower = KeySets(signer.root)
+    for signed in unpack(pack(key_sets.signed)):
+        assert follower.offer(signed)
+    for now in (NOW, NOW + 303, NOW + 304, NOW + 3_600):
+        try:
+            expected: KeySet | None = key_sets.in_force(now)
+        except NotReady:
+            with pytest.raises(NotReady):
+                follower.in_force(now)
+        else:
+            assert follower.in_force(now) == expected
+    assert follower.version == key_sets.version == 6
+    assert len(key_sets.signed) == MAX_KEY_SETS
+
+
+def test_a_document_of_key_sets_that_ends_early_gives_what_is_whole() -> None:
+    packed = pack([b"one", b"", b"three"])
+    assert unpack(packed) == [b"one", b"", b"three"]
+    assert unpack(packed[:-1]) == [b"one", b""]
+    assert unpack(packed[:9]) == [b"one"]
+    assert unpack(b"") == []
+
+
 @pytest.mark.parametrize(
     ("now", "is_in_force"),
     [(NOW - 31, False), (NOW - 30, True), (NOW + 99, True), (NOW + 100, False), (NOW + 101, False)],
@@ -110,14 +142,20 @@ def follower(redis_url: str, key_sets: KeySets) -> Iterator[KeySetFollower]:
     follower.close()
 
 
-def test_a_new_key_set_in_redis_is_taken(
-    redis_url: str, key_sets: KeySets, signer: Signer, follower: KeySetFollower
+def test_a_new_key_set_in_redis_is_taken_and_published_once(
+    redis_url: str, key_sets: KeySets, signer: Signer
 ) -> None:
+    published: list[Sequence[bytes]] = []
+    follower = KeySetFollower(redis_url=redis_url, key_sets=key_sets, publish=published.append)
     follower.refresh()
+    signed = signer.key_set(issued_at=NOW)
     with redis.Redis.from_url(redis_url) as client:
-        client.set(KEY_SET_KEY, signer.key_set(issued_at=NOW))
+        client.set(KEY_SET_KEY, signed)
     follower.refresh()
+    follower.refresh()
+    follower.close()
     assert key_sets.in_force(NOW).version == 1
+    assert published == [(signed,)]
 
 
 @pytest.mark.parametrize("nonsense", [b"\xd2", b"nonsense", bytes(5_000)])

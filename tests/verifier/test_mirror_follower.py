@@ -1,5 +1,6 @@
-"""The mirror follows a real Redis, and outlives it."""
+"""The mirror follows a real Redis, and outlives it; both the one of a process and the one that is shared."""
 
+import functools
 import time
 from collections.abc import Callable, Iterator
 
@@ -10,9 +11,10 @@ from redis.exceptions import RedisError
 from loadtest.embedded_redis import EmbeddedRedis
 from tests.eventually import eventually
 from tests.verifier.status_in_redis import ROOT_KEY_ID, StatusInRedis
+from tests.verifier.test_mirror import InSharedMemory, Kind, OnHeap, both
 from verifier.errors import StatusUnavailable
 from verifier.loop import Loop
-from verifier.mirror import HeapTable, Mirror
+from verifier.mirror import Mirror
 from verifier.mirror_follower import MirrorFollower
 from verifier.status_reader import StatusReader
 from verifier.wire.errors import StatusError
@@ -38,39 +40,30 @@ def new_reader(
     )
 
 
-class FakeMonotonic:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 class Followed:
     """A mirror of a Redis, moved step by step."""
 
-    def __init__(self, redis_url: str) -> None:
-        self.clock = FakeMonotonic()
+    def __init__(self, redis_url: str, kind: Kind) -> None:
+        mirrored = kind(capacity=CAPACITY)
+        self.clock = mirrored.clock
         self.client = redis.Redis.from_url(redis_url)
         self.status = StatusInRedis(self.client)
-        self.mirror = Mirror(partitions=1, monotonic=self.clock)
+        self.mirror = mirrored.mirror
         self.reader = new_reader(redis_url, monotonic=self.clock)
         self.follower = MirrorFollower(
             reader=self.reader,
-            mirror=self.mirror.partitions[0],
+            mirror=mirrored.partitions[0],
             monotonic=self.clock,
-            new_table=lambda: HeapTable(CAPACITY),
+            new_table=mirrored.new_table,
         )
 
     def record(self, index: int) -> int:
         return self.mirror.look_up(index)[0]
 
 
-@pytest.fixture
-def followed(redis_url: str) -> Iterator[Followed]:
-    followed = Followed(redis_url)
+@pytest.fixture(params=[OnHeap, InSharedMemory])
+def followed(redis_url: str, request: pytest.FixtureRequest) -> Iterator[Followed]:
+    followed = Followed(redis_url, request.param)
     yield followed
     followed.reader.close()
     followed.client.close()
@@ -394,14 +387,19 @@ def test_a_loop_stops_soon_also_when_redis_is_frozen(own_redis: EmbeddedRedis, l
     assert time.monotonic() - began < 10
 
 
-def test_each_partition_is_loaded_and_followed_by_itself(redis_url: str) -> None:
-    mirror = Mirror(partitions=2, monotonic=lambda: 0.0)
+@both
+def test_each_partition_is_loaded_and_followed_by_itself(redis_url: str, kind: Kind) -> None:
+    mirrored = kind(capacity=CAPACITY, partitions=2)
+    mirror = mirrored.mirror
     readers = [new_reader(redis_url, partition=one, partitions=2) for one in (0, 1)]
     followers = [
         MirrorFollower(
-            reader=reader, mirror=partition, monotonic=lambda: 0.0, new_table=lambda: HeapTable(CAPACITY)
+            reader=reader,
+            mirror=partition,
+            monotonic=mirrored.clock,
+            new_table=functools.partial(mirrored.new_table, number),
         )
-        for reader, partition in zip(readers, mirror.partitions, strict=True)
+        for number, (reader, partition) in enumerate(zip(readers, mirrored.partitions, strict=True))
     ]
     indices = [shard * RECORDS_PER_SHARD + 7 for shard in range(4)]
     with redis.Redis.from_url(redis_url) as client:

@@ -1,6 +1,7 @@
 """The grpcio engine over a real socket."""
 
 import queue
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,11 +14,16 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.eventually import eventually
 from tests.signer import Signer
+from tests.verifier.fakes import AnyGate, MemoryJournal
+from verifier.calls import Calls
+from verifier.counters import Counter, Counters
 from verifier.errors import SettingsError
 from verifier.key_set_follower import KeySets
+from verifier.limits import Limits
 from verifier.mirror import HeapTable, Mirror
-from verifier.server import SERVICE_NAME, GrpcServer, Limits
+from verifier.server import GrpcServer
 from verifier.service import Answer, Verifier
+from verifier.servicer import SERVICE_NAME
 from verifier.v1 import verifier_pb2 as pb
 from verifier.v1 import verifier_pb2_grpc as pb_grpc
 from verifier.verdict import Policy
@@ -37,11 +43,11 @@ class SlowVerifier(Verifier):
         super().__init__(**parts)
         self.begun = threading.Event()
 
-    def verify(self, qr_text: bytes) -> Answer:
+    def verify(self, qr_text: bytes, policy: Policy) -> Answer:
         self.begun.set()
         if self.held is not None:
             self.held.wait(TIMEOUT_S)
-        return super().verify(qr_text)
+        return super().verify(qr_text, policy)
 
 
 class Gate:
@@ -51,10 +57,17 @@ class Gate:
         self.signer = Signer()
         self.key_sets = KeySets(self.signer.root)
         self.mirror = Mirror(partitions=1, monotonic=time.monotonic)
-        self.verifier = SlowVerifier(
-            key_sets=self.key_sets, mirror=self.mirror, policy=Policy(), clock=time.time
+        self.verifier = SlowVerifier(key_sets=self.key_sets, mirror=self.mirror, clock=time.time)
+        self.gatekeeper = AnyGate()
+        self.journal = MemoryJournal()
+        self.calls = Calls(
+            verifier=self.verifier,
+            gatekeeper=self.gatekeeper,
+            entries=None,
+            journal=self.journal,
+            counters=Counters(),
         )
-        self.server = GrpcServer(self.verifier, listen="127.0.0.1:0", limits=limits)
+        self.server = GrpcServer(self.calls, listen="127.0.0.1:0", limits=limits)
         self.server.start()
         self.channel = grpc.insecure_channel(f"127.0.0.1:{self.server.port}")
         self.stub = pb_grpc.VerifierServiceStub(self.channel)
@@ -105,9 +118,7 @@ def test_a_green_code_is_answered_with_all_that_goes_with_it(start: Callable[...
     assert abs(answer.verified_at_ms / 1000 - time.time()) < TIMEOUT_S
 
 
-@pytest.mark.parametrize(
-    "qr_text", [b"", b"https://example.org/", b"\xff\x00\xfe", b"gl1:00", b"9" * 900_000]
-)
+@pytest.mark.parametrize("qr_text", [b"", b"https://example.org/", b"\xff\x00\xfe", b"gl1:00", b"9" * 513])
 def test_street_input_gets_a_verdict_and_not_an_error(start: Callable[..., Gate], qr_text: bytes) -> None:
     gate = start()
     request = pb.VerifyCodeRequest(qr_text=qr_text, scan_id="s", gate_id="g")
@@ -206,11 +217,27 @@ def test_before_it_is_ready_a_verifier_says_unavailable_and_not_serving(start: C
     assert health.Check(request, timeout=TIMEOUT_S).status == health_pb2.HealthCheckResponse.SERVING
 
 
-def test_an_overlong_message_is_refused_by_the_transport(start: Callable[..., Gate]) -> None:
+@pytest.mark.parametrize(("qr_text_bytes", "in_batch"), [(1_024, 1_023), (2_000_000, 1)])
+def test_an_overlong_message_is_refused(
+    start: Callable[..., Gate], qr_text_bytes: int, in_batch: int
+) -> None:
     gate = start()
-    request = pb.VerifyCodeRequest(qr_text=b"9" * 10_000_000, scan_id="s", gate_id="g")
-    code, _ = code_of(lambda: gate.stub.VerifyCode(request, timeout=TIMEOUT_S))
-    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    scan = pb.VerifyCodeRequest(qr_text=b"9" * qr_text_bytes, scan_id="s", gate_id="g")
+    calls: list[Callable[[], object]] = [
+        lambda: gate.stub.VerifyCode(scan, timeout=TIMEOUT_S),
+        lambda: list(gate.stub.StreamVerify(iter([pb.StreamVerifyRequest(scan=scan)]), timeout=TIMEOUT_S)),
+        lambda: gate.stub.VerifyCodes(pb.VerifyCodesRequest(scans=[scan] * in_batch), timeout=TIMEOUT_S),
+    ]
+    for call in calls:
+        assert code_of(call)[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert gate.journal.writes == []
+
+
+def test_bytes_that_are_no_message_break_the_api(start: Callable[..., Gate]) -> None:
+    gate = start()
+    raw: Any = gate.channel.unary_unary(f"/{SERVICE_NAME}/VerifyCode")
+    code, details = code_of(lambda: raw(b"\xff" * 16, timeout=TIMEOUT_S))
+    assert (code, details) == (grpc.StatusCode.INVALID_ARGUMENT, "expected a verifier.v1.VerifyCodeRequest")
 
 
 def test_under_overload_calls_are_refused_with_a_retry_delay(start: Callable[..., Gate]) -> None:
@@ -266,7 +293,7 @@ def test_a_call_whose_deadline_passed_while_it_waited_is_not_begun(start: Callab
     late = gate.stub.VerifyCode.future(gate.scan(), timeout=0.05)
     assert late.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     begun: list[bytes] = []
-    gate.verifier.verify = begun.append  # type: ignore[assignment,method-assign]
+    gate.verifier.verify = lambda qr_text, _: begun.append(qr_text)  # type: ignore[assignment,method-assign,return-value]
     held.set()
     assert first.code() is grpc.StatusCode.OK
     eventually(lambda: gate.server._unary_pool.backlog() == 0)
@@ -299,12 +326,13 @@ def test_more_lanes_than_there_may_be_are_refused_and_take_no_place_of_handhelds
         for lane in lanes:
             lane.cancel()
         eventually(lambda: gate.server._servicer._streams._value == 2)
+        assert gate.calls.counters.get(Counter.STREAMS_OPEN) == 0
 
 
 def test_what_was_not_foreseen_is_internal_and_tells_nothing(start: Callable[..., Gate]) -> None:
     gate = start()
 
-    def fail(qr_text: bytes) -> Answer:
+    def fail(qr_text: bytes, policy: Policy) -> Answer:
         raise ValueError(qr_text)
 
     gate.verifier.verify = fail  # type: ignore[method-assign]
@@ -330,5 +358,13 @@ def test_calls_under_way_are_finished_while_draining(start: Callable[..., Gate])
 
 def test_a_port_that_is_taken_is_an_error_that_says_so(start: Callable[..., Gate]) -> None:
     gate = start()
-    with pytest.raises(SettingsError, match="another server"):
-        GrpcServer(gate.verifier, listen=f"127.0.0.1:{gate.server.port}", limits=Limits())
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        listen = f"127.0.0.1:{other.getsockname()[1]}"
+        with pytest.raises(SettingsError, match="another server"):
+            GrpcServer(gate.calls, listen=listen, limits=Limits())
+
+
+def test_workers_share_a_port(start: Callable[..., Gate]) -> None:
+    gate = start()
+    other = GrpcServer(gate.calls, listen=f"127.0.0.1:{gate.server.port}", limits=Limits())
+    other.drain(0)

@@ -1,6 +1,5 @@
 """The code: what is written is read again, what is read has one encoding, and it fits its QR."""
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -133,17 +132,17 @@ def test_bad_claims_are_refused_by_the_reader_of_claims_itself(vector: dict[str,
 )
 def test_what_the_format_cannot_hold_is_not_written(change: dict[str, Any]) -> None:
     with pytest.raises(ClaimsError):
-        encode_claims(dataclasses.replace(ORDINARY, **change))
+        encode_claims(ORDINARY._replace(**change))
 
 
 def test_a_hint_that_utf8_cannot_hold_is_not_written() -> None:
     with pytest.raises(ClaimsError):
-        encode_claims(dataclasses.replace(ORDINARY, hint="\ud800"))
+        encode_claims(ORDINARY._replace(hint="\ud800"))
 
 
 def test_the_reason_for_refusing_a_hint_does_not_carry_it() -> None:
     with pytest.raises(ClaimsError) as refused:
-        encode_claims(dataclasses.replace(ORDINARY, hint="W" * 33))
+        encode_claims(ORDINARY._replace(hint="W" * 33))
     assert "WW" not in str(refused.value)
 
 

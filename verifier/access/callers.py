@@ -31,6 +31,10 @@ class Caller(Protocol):
         Called once a scan: it reads memory only.
         """
 
+    @property
+    def may_be_one_entry(self) -> bool:
+        """Tell whether a gate of this caller may be one where a code opens once in its window."""
+
 
 class Gatekeeper(Protocol):
     """Knows callers by their credentials."""

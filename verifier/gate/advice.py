@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from verifier.client import Answer, VerifierClientError
+from verifier.client import Answer, EntryScope, VerifierClientError
 from verifier.verdict import Verdict
 from verifier.wire.code import CredentialKind
+from verifier.wire.status_record import Colour
 
 # A code shows on a phone at some moment of its window of 60 s, so its age is the error of the phone's
 # clock give or take half of that.
@@ -85,6 +86,7 @@ _INSTRUCTIONS = {
     Verdict.SUSPENDED: "suspended for now: send to the help desk",
     Verdict.REVOKED: "revoked for good: send to the help desk",
     Verdict.NO_STATUS: "authentic, but nothing is known of the holder yet: send to the help desk",
+    Verdict.ALREADY_USED: "this code has let somebody in already: ask for the next one",
     Verdict.STATUS_TOO_OLD: "the verifier's status is too old to open on: tell the operator",
 }
 
@@ -103,6 +105,10 @@ def _instruction(answer: Answer, verdict: Verdict) -> str:
             return "no negative test is known: ask for a test"
         case Verdict.TEST_TOO_OLD:
             return "the last negative test is too old: ask for a new one"
+        case Verdict.ALREADY_USED if answer.kind is CredentialKind.PAPER:
+            return "this card has let somebody in already: call the person in charge"
+        case Verdict.GREEN if answer.colour is Colour.YELLOW:
+            return "may pass: yellow, which is let pass here"
         case _:
             return _INSTRUCTIONS[verdict]
 
@@ -139,6 +145,8 @@ def _details(answer: Answer) -> list[str]:
     if answer.status_age_ms > _FRESH_STATUS_MS:
         age = _duration(answer.status_age_ms // 1_000)
         details.append(f"status is {age} old: the verifier hears nothing from the issuer")
+    if answer.entry_scope is EntryScope.VERIFIER:
+        details.append("earlier entries were looked for at this verifier alone")
     return details
 
 

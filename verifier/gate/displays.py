@@ -68,6 +68,7 @@ class JsonLines(Display):
             "code_age_s": answer.code_age_s if answer else None,
             "status_age_ms": answer.status_age_ms if answer else None,
             "verified_at_ms": answer.verified_at_ms if answer else None,
+            "entry_scope": answer.entry_scope.name if answer and answer.entry_scope.value else None,
             "advice": advise(outcome).instruction,
             "error": error,
         }

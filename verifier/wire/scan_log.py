@@ -5,6 +5,9 @@
     gatelight:scans           stream of batches. Fields: j journal id (16 hex digits, one a journal folder),
                               n batch number in decimal, ascending by journal, e frames
     gatelight:scans:archived  hash: journal id -> the highest batch number that is in the archive
+    gatelight:scans:shipped:<journal id>
+                              what the shipper has put into the stream, written with the batches in one MULTI;
+                              its own affair (verifier/journal/shipped.py)
 
 The archive reads through the consumer group `archive`. When a batch is in its database, it acknowledges and
 deletes the stream entry and notes the number in one MULTI. Only then are the segments of the batch freed: a
@@ -18,6 +21,7 @@ from collections.abc import Iterator
 
 SCANS_KEY = "gatelight:scans"
 ARCHIVED_KEY = "gatelight:scans:archived"
+SHIPPED_KEY_PREFIX = "gatelight:scans:shipped:"
 ARCHIVE_GROUP = "archive"
 JOURNAL_FIELD = b"j"
 NUMBER_FIELD = b"n"
@@ -29,6 +33,8 @@ MAX_ENTRY_BYTES = 1 << 10
 
 _MAGIC = 0x4C47
 _HEAD = struct.Struct("<HHI")
+HEAD_BYTES = _HEAD.size
+MAX_FRAME_BYTES = HEAD_BYTES + MAX_ENTRY_BYTES
 _MAGIC_BYTES = struct.pack("<H", _MAGIC)
 
 

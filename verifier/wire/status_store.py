@@ -4,6 +4,7 @@
     gatelight:{p}:feed             stream: field e = epoch, field u = updates; no u: heartbeat
     gatelight:{p}:epoch            key_id of the root, "-", random id; new at every rebuild
     gatelight:key_set              the key set, signed
+    gatelight:gates                the gate list, signed
 
 where p = shard mod partitions. The `{p}` is a Redis Cluster hash tag: record and feed of a partition
 lie on one node, so one MULTI writes both. An update is 12 bytes: credential_index (u32) and record
@@ -21,6 +22,7 @@ from verifier.wire.errors import StatusError
 from verifier.wire.status_record import RECORD_BYTES
 
 KEY_SET_KEY = "gatelight:key_set"
+GATE_LIST_KEY = "gatelight:gates"
 RECORDS_PER_SHARD = 65_536
 SHARD_BYTES = RECORDS_PER_SHARD * RECORD_BYTES
 MAX_SHARD = 2**32 // RECORDS_PER_SHARD - 1

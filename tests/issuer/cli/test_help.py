@@ -15,7 +15,7 @@ from tests.issuer.cli.commands import run_alone
 PROGRAM = "gatelight-issuer"
 # The commands that the product promises.
 PROMISED = {
-    "": "init serve completion",
+    "": "init serve archive completion",
     "holder": "add import show list erase",
     "credential": "issue show replace suspend resume revoke list",
     "status": "set import show history verify-history reasons",
@@ -23,11 +23,14 @@ PROMISED = {
     "key": "list prepare activate retire revoke drill",
     "key-set": "show export sign import",
     "cache": "rebuild check",
+    "scan": "search stats suspects purge purges",
     "code": "show save",
     "bundle": "issue",
     "client": "add list revoke",
     "approval": "list show approve reject",
     "call": "list",
+    "gate": "add renew drop-credential move remove list",
+    "group": "add set remove list",
     "register": "migrate backup restore",
 }
 

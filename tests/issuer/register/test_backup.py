@@ -15,14 +15,17 @@ from issuer.errors import (
     SettingsError,
     SetupError,
 )
+from issuer.register import gate_list
 from issuer.register.backup import back_up, restore
 from issuer.register.database import Database
+from issuer.register.gates import GateCredential, Gates
 from issuer.register.migrate import migrate
 from issuer.register.migrations import HEAD
 from issuer.register.schema import clients, credentials, holders, key_sets, outbox, publication, signing_keys
 from issuer.register.taken_over import SKIPPED_NUMBERS
 from tests.issuer.register.people import add_client, enrol, request
 from tests.issuer.register.test_migrations import first_release
+from verifier.verdict import Policy
 
 NOW = 1_800_000_000
 
@@ -332,6 +335,39 @@ def test_putting_an_older_register_over_a_newer_one_ends_nothing_that_is_not_end
     older.close()
     done = restore(tmp_path / "newer", tmp_path / "register.db", now=NOW + 1)
     assert (done.skipped_numbers, done.keeps_endings) == (0, True)
+
+
+def gate_key(number: int) -> GateCredential:
+    return GateCredential(bytes([number]) * 32, is_certificate=False)
+
+
+def test_a_gates_credential_that_was_taken_away_since_the_backup_opens_nothing_again(
+    city: Database, tmp_path: Path
+) -> None:
+    gates = Gates(database=city)
+    gates.add_group("stations", Policy(), now=NOW)
+    gates.add("north-3", "stations", gate_key(1), now=NOW)
+    gates.add("north-4", "stations", gate_key(2), now=NOW)
+    back_up(city, tmp_path / "with-gates")
+    gates.add_credential("north-3", gate_key(3), now=NOW)
+    gates.remove_credential("north-3", gate_key(1), now=NOW)
+    restored = put_back(city, tmp_path / "with-gates", tmp_path)
+    entries, _ = Gates(database=restored).page(group="", page_size=9, after_gate_id="")
+    assert {entry.gate_id: list(entry.credentials) for entry in entries} == {
+        "north-3": [],
+        "north-4": [gate_key(2)],
+    }
+    restored.close()
+
+
+def test_the_version_of_the_gate_list_does_not_go_back(city: Database, before: Path, tmp_path: Path) -> None:
+    Gates(database=city).add_group("stations", Policy(), now=NOW + 7)
+    restored = put_back(city, before, tmp_path)
+    with restored.write() as connection:
+        assert gate_list.read_version(connection) == NOW + 7
+        gate_list.raise_version(connection, now=NOW)
+        assert gate_list.read_version(connection) == NOW + 8
+    restored.close()
 
 
 def no_register(path: Path) -> None:

@@ -34,17 +34,20 @@ class FakeVerifier(pb_grpc.VerifierServiceServicer):
     a function of the request, or fail. When it is empty, `answer` answers.
     """
 
-    def __init__(self, *, port: int = 0) -> None:
+    def __init__(self, *, port: int = 0, credentials: grpc.ServerCredentials | None = None) -> None:
+        """With `credentials` it serves TLS."""
         self.answer: Callable[[pb.VerifyCodeRequest], pb.VerifyCodeResponse] = green
         self.script: deque[Failure | Callable[[pb.VerifyCodeRequest], pb.VerifyCodeResponse]] = deque()
         self.scans: list[pb.VerifyCodeRequest] = []
         self.calls = 0
+        self.authorizations: list[str | bytes] = []  # one a call that carried one
         self.keep_back = 0  # verdicts missing from each answer to VerifyCodes
         self.scans_per_stream: int | None = None  # after so many the stream is ended in good order
         self.stream_ended = threading.Event()
         self.thaw = threading.Event()
         self.thaw.set()
         self._port = port
+        self._credentials = credentials
         self._server: grpc.Server | None = None
 
     @property
@@ -60,7 +63,10 @@ class FakeVerifier(pb_grpc.VerifierServiceServicer):
         """Serve, on the same port as before."""
         self._server = grpc.server(futures.ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
         pb_grpc.add_VerifierServiceServicer_to_server(self, self._server)
-        self._port = self._server.add_insecure_port(self.target)
+        if self._credentials is None:
+            self._port = self._server.add_insecure_port(self.target)
+        else:
+            self._port = self._server.add_secure_port(self.target, self._credentials)
         self._server.start()
 
     def stop(self) -> None:
@@ -108,6 +114,8 @@ class FakeVerifier(pb_grpc.VerifierServiceServicer):
     ) -> list[pb.VerifyCodeResponse]:
         scans = list(scans)
         self.scans += scans
+        metadata = context.invocation_metadata()
+        self.authorizations += [value for name, value in metadata if name == "authorization"]
         self.thaw.wait()
         step = self.script.popleft() if self.script else self.answer
         if isinstance(step, Failure):

@@ -1,7 +1,7 @@
 import pytest
 
 from tests.verifier.gate.answers import NOW, answer
-from verifier.client import NoAnswer
+from verifier.client import EntryScope, NoAnswer
 from verifier.gate.advice import Mood, advise, stale, unanswered
 from verifier.verdict import Verdict
 from verifier.wire.code import CredentialKind
@@ -136,3 +136,20 @@ def test_old_status_is_told_from_five_seconds_on(age_ms: int, is_told: bool) -> 
 def test_durations_are_round(age_s: int, words: str) -> None:
     details = advise(answer(Verdict.GREEN, last_negative_test=NOW - age_s)).details
     assert f"last negative test {words} ago" in details
+
+
+def test_a_code_that_has_let_somebody_in_asks_for_the_next_one_and_a_card_for_the_person_in_charge() -> None:
+    assert "ask for the next one" in advise(answer(Verdict.ALREADY_USED, PHONE)).instruction
+    assert "call the person in charge" in advise(answer(Verdict.ALREADY_USED, PAPER)).instruction
+
+
+def test_a_yellow_that_is_let_pass_here_is_called_yellow() -> None:
+    advice = advise(answer(Verdict.GREEN, colour=Colour.YELLOW))
+    assert (advice.mood, advice.instruction) == (Mood.GREEN, "may pass: yellow, which is let pass here")
+
+
+def test_staff_are_told_where_earlier_entries_were_looked_for_at_one_verifier_alone() -> None:
+    words = "earlier entries were looked for at this verifier alone"
+    for scope in EntryScope:
+        details = advise(answer(Verdict.GREEN, entry_scope=scope)).details
+        assert (words in details) is (scope is EntryScope.VERIFIER)

@@ -53,6 +53,7 @@ def test_a_json_object_holds_everything_about_a_scan() -> None:
         "code_age_s": 7,
         "status_age_ms": 100,
         "verified_at_ms": NOW * 1_000,
+        "entry_scope": None,
         "advice": "do not let pass: call the person in charge",
         "error": None,
     }
@@ -66,7 +67,16 @@ def test_every_json_object_has_the_same_members() -> None:
 def test_json_says_null_where_nothing_is_known() -> None:
     members = as_json(answer(Verdict.MALFORMED, None, code_age_s=None))
     unknown = {name for name, value in members.items() if value is None}
-    assert unknown == {"colour", "colour_reason", "last_negative_test", "kind", "hint", "code_age_s", "error"}
+    assert unknown == {
+        "colour",
+        "colour_reason",
+        "last_negative_test",
+        "kind",
+        "hint",
+        "code_age_s",
+        "entry_scope",
+        "error",
+    }
 
 
 def test_json_opens_on_green_and_on_nothing_else() -> None:

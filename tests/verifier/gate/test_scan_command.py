@@ -16,6 +16,7 @@ import grpc
 import pytest
 
 from tests.verifier.gate.fake_verifier import Failure, FakeVerifier
+from verifier.bearer import make_key, write_key_file
 from verifier.v1 import verifier_pb2 as pb
 
 WAIT_S = 30.0
@@ -181,6 +182,27 @@ def test_server_and_gate_may_be_variables(fake: FakeVerifier) -> None:
     )
     assert done.returncode == 0
     assert fake.scans[0].gate_id == "south-1"
+
+
+def test_a_gate_asks_with_its_key(fake: FakeVerifier, tmp_path: Path) -> None:
+    write_key_file(tmp_path / "gate.key", key := make_key())
+    assert run(fake, "--key-file", str(tmp_path / "gate.key"), typed=SECRET).returncode == 0
+    assert fake.authorizations == [f"Bearer {key}"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--key-file", "nowhere"], "cannot read the key file nowhere"),
+        (["--tls-ca", "nowhere"], "cannot read nowhere"),
+        (["--tls-key", "nowhere"], "come together"),
+        (["--tls-ca", "nowhere", "--insecure"], "expected TLS or plain text"),
+    ],
+)
+def test_a_file_that_is_no_good_is_wrong_usage(fake: FakeVerifier, options: list[str], words: str) -> None:
+    done = run(fake, *options)
+    assert done.returncode == 2
+    assert words in " ".join(done.stderr.split())
 
 
 @pytest.mark.parametrize("name", ["missing", "."])

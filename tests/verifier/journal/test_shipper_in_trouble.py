@@ -1,0 +1,337 @@
+"""Every scan reaches the archive at least once, whatever happens on the way."""
+
+import contextlib
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from redis.client import Pipeline
+
+from loadtest.embedded_redis import EmbeddedRedis
+from tests.verifier.journal.scans import (
+    Stream,
+    frames,
+    journal_id,
+    numbers_on_disk,
+    open_journal,
+    scan,
+    segments_in,
+)
+from verifier.journal.journal import Journal
+from verifier.journal.shipped import Note
+from verifier.journal.shipper import Shipper
+from verifier.journal.unshipped import Unshipped, read_unshipped
+from verifier.wire.scan_log import SCANS_KEY, SHIPPED_KEY_PREFIX
+
+
+def test_what_redis_forgot_is_shipped_again_under_higher_numbers(
+    journal: Journal, shipper: Shipper, stream: Stream
+) -> None:
+    for number in range(4):
+        journal.append(scan(number))
+        shipper.step()
+    assert stream.archive(batches=1) == [0]
+    shipper.step()
+    lost = stream.batch_numbers()
+    stream.redis.flushall()
+    shipper.step()
+    # What is known to be archived is not shipped again.
+    assert stream.scans() == [1, 2, 3]
+    assert min(stream.batch_numbers()) > max(lost)
+
+
+def test_an_old_confirmation_frees_nothing_that_redis_forgot(
+    shipper: Shipper, stream: Stream, tmp_path: Path
+) -> None:
+    journal = open_journal(tmp_path)
+    journal.append(scan(1))
+    journal.close()
+    shipper.step()
+    (read_before,) = stream.batches()
+    stream.redis.flushall()
+    stream.redis.xadd(SCANS_KEY, read_before[1])
+    stream.archive(batches=1)  # of the past, and noted in the new Redis
+    shipper.step()
+    assert numbers_on_disk(tmp_path) == [1]
+    assert stream.scans() == [1]
+
+
+def test_a_stream_that_vanished_is_shipped_again(journal: Journal, shipper: Shipper, stream: Stream) -> None:
+    journal.append(frames([1, 2]))
+    shipper.step()
+    stream.redis.delete(SCANS_KEY)
+    shipper.step()
+    assert stream.scans() == [1, 2]
+    shipper.step()
+    assert stream.scans() == [1, 2]
+
+
+def test_a_redis_that_was_set_back_is_given_what_it_misses(
+    journal: Journal, shipper: Shipper, stream: Stream, tmp_path: Path
+) -> None:
+    journal.append(scan(1))
+    shipper.step()
+    key = SHIPPED_KEY_PREFIX + journal_id(tmp_path)
+    note = stream.redis.get(key)
+    journal.append(scan(2))
+    shipper.step()
+    stream.redis.xdel(SCANS_KEY, stream.batches()[-1][0])
+    stream.redis.set(key, note)
+    shipper.step()
+    assert stream.scans() == [1, 2]
+
+
+def test_a_new_shipper_goes_on_where_the_old_one_was(
+    journal: Journal, start_shipper: Callable[..., Shipper], stream: Stream, tmp_path: Path
+) -> None:
+    first = start_shipper()
+    journal.append(scan(1))
+    first.step()
+    first.close()
+    journal.append(scan(2))
+    journal.close()
+    second = start_shipper()
+    second.step()
+    assert stream.scans() == [1, 2]
+    assert stream.batch_numbers() == sorted(set(stream.batch_numbers()))
+    stream.archive()
+    second.step()
+    assert segments_in(tmp_path) == []
+
+
+def test_a_new_shipper_ships_again_what_redis_forgot_meanwhile(
+    journal: Journal, start_shipper: Callable[..., Shipper], stream: Stream
+) -> None:
+    first = start_shipper()
+    journal.append(scan(1))
+    first.step()
+    first.close()
+    lost = stream.batch_numbers()
+    stream.redis.flushall()
+    start_shipper().step()
+    assert stream.scans() == [1]
+    assert stream.batch_numbers() > lost
+
+
+def test_one_supervisor_ships_a_folder_and_another_takes_over(
+    journal: Journal,
+    start_shipper: Callable[..., Shipper],
+    stream: Stream,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first, second = start_shipper(), start_shipper()
+    first.step()
+    journal.append(scan(1))
+    second.step()
+    second.step()
+    assert stream.scans() == []
+    assert capsys.readouterr().out.count("another supervisor") == 1
+    first.close()
+    second.step()
+    assert stream.scans() == [1]
+
+
+def test_a_segment_that_cannot_be_read_holds_up_no_other(
+    shipper: Shipper, stream: Stream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2):
+        journal = open_journal(tmp_path)
+        journal.append(scan(number))
+        journal.close()
+    bad = segments_in(tmp_path)[0].stat().st_ino
+    pread = os.pread
+
+    def failing(descriptor: int, size: int, at: int) -> bytes:
+        if os.fstat(descriptor).st_ino == bad:
+            raise OSError(5, "Input/output error")
+        return pread(descriptor, size, at)
+
+    monkeypatch.setattr(os, "pread", failing)
+    shipper.step()
+    stream.archive()
+    shipper.step()
+    assert numbers_on_disk(tmp_path) == [0]
+
+
+def test_a_folder_that_was_removed_is_a_new_journal(
+    start_shipper: Callable[..., Shipper], stream: Stream, tmp_path: Path
+) -> None:
+    folder = tmp_path / "journal"
+    shipper = start_shipper(folder)
+    shipper.step()
+    old = journal_id(folder)
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+    shipper.step()
+    assert journal_id(folder) != old
+    journal = open_journal(folder)
+    journal.append(scan(1))
+    journal.close()
+    shipper.step()
+    assert stream.scans() == [1]
+
+
+def test_the_age_of_what_waits_grows_until_all_is_shipped(tmp_path: Path, own_redis: EmbeddedRedis) -> None:
+    now = 2_000_000_000.0
+    shipper = Shipper(tmp_path, redis_url=own_redis.url, unix_time=lambda: now)
+    shipper.step()
+    journal = open_journal(tmp_path)
+    journal.append(scan(1))
+    own_redis.freeze()
+    now += 10
+    with pytest.raises(redis.RedisError):
+        shipper.step()
+    assert shipper.oldest_unshipped_age_s == 10
+    assert shipper.waiting_bytes == len(scan(1))
+    own_redis.thaw()
+    shipper.step()
+    assert shipper.oldest_unshipped_age_s == 0
+    stream = Stream(own_redis.url)
+    assert stream.scans() == [1]
+
+    own_redis.restart()  # empty
+    with contextlib.suppress(redis.RedisError):
+        shipper.step()  # on the connection to the old one
+    shipper.step()
+    assert stream.scans() == [1]
+    stream.redis.close()
+    shipper.close()
+    journal.close()
+
+
+def test_a_turn_that_another_one_overtook_puts_nothing_into_the_stream(
+    journal: Journal, shipper: Shipper, stream: Stream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipper.step()
+    journal.append(scan(1))
+    key = SHIPPED_KEY_PREFIX + journal_id(tmp_path)
+
+    def overtaken(*arguments: Any, **bounds: Any) -> Unshipped:
+        stream.redis.set(key, Note(1, {}).encode())
+        return read_unshipped(*arguments, **bounds)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("verifier.journal.shipper.read_unshipped", overtaken)
+        with pytest.raises(redis.WatchError):
+            shipper.step()
+    assert stream.scans() == []
+    shipper.step()
+    assert stream.scans() == [1]
+
+
+def test_batches_whose_reply_was_lost_are_not_shipped_again(
+    journal: Journal, shipper: Shipper, stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal.append(scan(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(Pipeline, "execute", _execute_and_lose_the_reply)
+        with pytest.raises(redis.TimeoutError):
+            shipper.step()
+    journal.append(scan(2))
+    shipper.step()
+    assert stream.scans() == [1, 2]
+    assert stream.archive() == [1, 2]
+    journal.close()
+    shipper.step()
+    assert shipper.waiting_bytes == len(frames([1, 2]))  # as it was before this turn
+    shipper.step()
+    assert shipper.waiting_bytes == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_scan_reaches_the_archive_whatever_happens(
+    seed: int,
+    start_shipper: Callable[..., Shipper],
+    stream: Stream,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chance = random.Random(seed)
+    folder = tmp_path / "journal"
+    journal, shipper = open_journal(folder, 300), start_shipper(folder, max_stream_batches=3)
+    backup: dict[bytes, bytes] = {}
+    archived: set[int] = set()
+    written = 0
+    for _ in range(150):
+        match chance.choice(
+            ["append"] * 4 + ["ship"] * 4 + ["archive", "back up", "set back", "wipe", "lose reply", "die"]
+        ):
+            case "append":
+                journal.append(frames(range(written, written + 3)))
+                written += 3
+            case "ship":
+                shipper.step()
+            case "lose reply":
+                with monkeypatch.context() as patch, contextlib.suppress(redis.TimeoutError):
+                    patch.setattr(Pipeline, "execute", _execute_and_lose_the_reply)
+                    shipper.step()
+            case "archive":
+                archived |= set(stream.archive(batches=chance.randrange(4)))
+            case "back up":
+                backup = stream.back_up()
+            case "set back":
+                stream.set_back(backup)
+            case "wipe":
+                stream.redis.flushdb()
+            case _:
+                journal.close()
+                shipper.close()
+                journal, shipper = open_journal(folder, 300), start_shipper(folder, max_stream_batches=3)
+    journal.close()
+    for _ in range(100):
+        shipper.step()
+        archived |= set(stream.archive())
+    assert archived == set(range(written))
+    assert segments_in(folder) == []
+
+
+_ENDLESS_WRITER = """
+import itertools, os, sys
+from pathlib import Path
+from tests.verifier.journal.scans import scan
+from verifier.counters import Counters
+from verifier.journal.journal import Journal
+journal = Journal(Path(sys.argv[1]), limit_bytes=64 << 20, counters=Counters(), worker=0, segment_bytes=2_000)
+for number in itertools.count():
+    journal.append(scan(number))
+    os.write(1, b"%d\\n" % number)
+"""
+
+
+def test_a_killed_worker_loses_nothing_that_was_appended(
+    tmp_path: Path, start_shipper: Callable[..., Shipper], stream: Stream
+) -> None:
+    folder = tmp_path / "journal"
+    shipper = start_shipper(folder)
+    with subprocess.Popen(
+        [sys.executable, "-c", _ENDLESS_WRITER, str(folder)], stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        appended = [int(process.stdout.readline()) for _ in range(200)]
+        shipper.step()
+        appended += [int(process.stdout.readline()) for _ in range(200)]
+        process.kill()
+        appended += [int(line) for line in process.stdout if line.endswith(b"\n")]
+    shipper.step()
+    shipped = stream.scans()
+    assert sorted(shipped) == list(range(len(shipped)))
+    assert appended == list(range(len(appended)))
+    assert len(shipped) >= len(appended)
+    stream.archive()
+    shipper.step()
+    assert segments_in(folder) == []
+
+
+_execute = Pipeline.execute
+
+
+def _execute_and_lose_the_reply(pipeline: Any) -> None:
+    _execute(pipeline)
+    raise redis.TimeoutError

@@ -1,0 +1,141 @@
+"""One gRPC call as ASGI has it: what came in its headers, its messages, and its end.
+
+The first event of a response reaches the peer with the second only, and everything that is sent at once goes
+out at once: a unary call is answered by three events after the work is done.
+"""
+
+import time
+from collections.abc import Awaitable
+
+from verifier.access.callers import Credentials
+from verifier.call_error import CallError, Status
+from verifier.envoy.asgi_types import Event, Receive, Scope, Send
+from verifier.envoy.framing import ENCODINGS, frame, read_timeout_s
+from verifier.envoy.trailers import OK, RESPONSE_HEADERS, end_of
+
+_ANYBODY = Credentials()
+_HASH = b"Hash="
+_GRPC = b"application/grpc"
+_GRPC_VARIANTS = (_GRPC + b"+", _GRPC + b";")
+_START: Event = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": RESPONSE_HEADERS,
+    "trailers": True,
+}
+_NOTHING_MORE: Event = {"type": "http.response.body", "body": b"", "more_body": False}
+_DONE: Event = {"type": "http.response.trailers", "headers": OK}
+
+
+class Gone(Exception):
+    """Whoever called is not there any more."""
+
+
+class Exchange:
+    """A call: a request that comes and a response that goes."""
+
+    __slots__ = ("_has_begun", "_headers", "_receive", "_send", "deadline_s")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What is asked for is read by check()."""
+        self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._receive = receive
+        self._send = send
+        self._has_begun = False
+        self.deadline_s: float | None = None  # on the monotonic clock
+
+    def check(self) -> None:
+        """Read what the headers ask for; raises CallError where it cannot be had."""
+        if self._headers.get(b"grpc-encoding", b"identity") not in ENCODINGS:
+            raise CallError(Status.UNIMPLEMENTED, "grpc-encoding: expected identity, gzip or deflate")
+        timeout = self._headers.get(b"grpc-timeout")
+        if timeout is not None:
+            self.deadline_s = time.monotonic() + read_timeout_s(timeout)
+
+    @property
+    def is_grpc(self) -> bool:
+        """Tell whether the content is gRPC's; gRPC-Web has become so before it comes here."""
+        content = self._headers.get(b"content-type", b"")
+        return content == _GRPC or content.startswith(_GRPC_VARIANTS)
+
+    @property
+    def is_late(self) -> bool:
+        """Tell whether the deadline has passed."""
+        return self.deadline_s is not None and time.monotonic() >= self.deadline_s
+
+    def credentials(self, scope: Scope) -> Credentials:
+        """Return what the caller shows."""
+        headers = self._headers
+        certificate = headers.get(b"x-forwarded-client-cert")
+        if b"authorization" not in headers and certificate is None:
+            return _ANYBODY
+        values = tuple(
+            value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"
+        )
+        return Credentials(values, None if certificate is None else _certificate_sha256(certificate))
+
+    async def body(self) -> bytes:
+        """Return the whole body of a call that has one message; raises Gone.
+
+        It is bounded before it comes here: see the buffer filter in verifier.envoy.bootstrap.
+        """
+        body, has_more = self.read(await self._receive())
+        while has_more:
+            rest, has_more = self.read(await self._receive())
+            body += rest
+        return body
+
+    def receive(self) -> Awaitable[Event]:
+        """Ask for what comes next on a stream; see read()."""
+        return self._receive()
+
+    @staticmethod
+    def read(event: Event) -> tuple[bytes, bool]:
+        """Return some bytes of the body, and whether there are more to come; raises Gone."""
+        if event["type"] == "http.disconnect":
+            raise Gone
+        return event["body"], event.get("more_body", False)
+
+    async def is_gone(self) -> bool:
+        """Tell whether the caller has gone; only after the whole body was received."""
+        kind: str = (await self._receive())["type"]
+        return kind == "http.disconnect"
+
+    async def answer(self, message: bytes) -> None:
+        """Answer a unary call."""
+        send = self._send
+        await send(_START)
+        await send({"type": "http.response.body", "body": frame(message), "more_body": False})
+        await send(_DONE)
+
+    async def send(self, frames: bytes) -> None:
+        """Send messages of a stream, in their frames, when the peer takes them."""
+        if not self._has_begun:
+            self._has_begun = True
+            await self._send(_START)
+        await self._send({"type": "http.response.body", "body": frames, "more_body": True})
+
+    async def end(self, error: CallError | None = None) -> None:
+        """End a stream, or, with an error and before anything else was sent, any call."""
+        if not self._has_begun:
+            ending = OK if error is None else end_of(error)
+            await self._send({**_START, "headers": RESPONSE_HEADERS + ending, "trailers": False})
+            await self._send(_NOTHING_MORE)
+            return
+        await self._send(_NOTHING_MORE)
+        await self._send(_DONE if error is None else {**_DONE, "headers": end_of(error)})
+
+
+def _certificate_sha256(header: bytes) -> bytes | None:
+    """Return the SHA-256 of the client's certificate, from Envoy's x-forwarded-client-cert.
+
+    Envoy writes the header anew for each request: `Hash=` and 64 hexadecimal digits, with nothing of the
+    certificate's own text in it.
+    """
+    for part in header.split(b";"):
+        if part.startswith(_HASH):
+            try:
+                return bytes.fromhex(part[len(_HASH) :].decode("ascii"))
+            except ValueError:
+                return None
+    return None

@@ -1,0 +1,148 @@
+"""What the supervisor does for all workers, in loops: it keeps key set, gate list and mirror current, and
+ships the scan log.
+"""
+
+import time
+from functools import partial
+from pathlib import Path
+
+import redis
+import structlog
+
+from verifier.access.gate_list_follower import REFRESH_S as GATE_LIST_REFRESH_S
+from verifier.access.gate_list_follower import GateListFollower
+from verifier.access.gate_lists import GateLists
+from verifier.errors import SettingsError
+from verifier.host.key_set_document import pack
+from verifier.host.metrics import Gauge
+from verifier.host.shared import SharedMemory
+from verifier.host.shared_mirror import SharedMirror, SharedPartition
+from verifier.journal.shipper import Shipper
+from verifier.key_set_follower import REFRESH_S as KEY_SET_REFRESH_S
+from verifier.key_set_follower import KeySetFollower, KeySets
+from verifier.loop import Loop
+from verifier.mirror_follower import MirrorFollower
+from verifier.status_reader import StatusReader
+from verifier.wire.cose import key_id
+from verifier.wire.ed25519 import VerifyingKey
+
+# Short enough to be back soon, long enough not to burden a Redis that is just starting.
+_MIRROR_RETRY_S = 0.2
+# Half a second of scans is what a power cut may take.
+_SHIP_S = 0.5
+
+_log = structlog.get_logger("verifier")
+
+
+class Following:
+    """The loops, and what they know."""
+
+    def __init__(
+        self, shared: SharedMemory, *, root: VerifyingKey, redis_url: str, journal: Path | None
+    ) -> None:
+        """Write into `shared`; without `journal` nothing is shipped. Raises SettingsError."""
+        self._shared = shared
+        self._mirror = SharedMirror(shared, monotonic=time.monotonic)
+        self._key_sets = KeySets(root)
+        self._gate_lists = GateLists()
+        try:
+            self._shipper = Shipper(journal, redis_url=redis_url) if journal is not None else None
+            self._loops = [self._key_set_loop(redis_url), self._gate_list_loop(redis_url)]
+            for number in range(shared.layout.partitions):
+                self._loops.append(self._mirror_loop(redis_url, number, root))
+        except ValueError as error:
+            raise SettingsError(f"--redis-url: {error}") from None
+        except OSError as error:
+            raise SettingsError(f"--journal: {journal} cannot be written: {error.strerror}") from None
+        self._shipping: Loop | None = None
+        if self._shipper is not None:
+            self._shipping = Loop(self._shipper.step, name="scan log", pause_s=_SHIP_S, retry_s=1.0)
+            self._loops.append(self._shipping)
+
+    def start(self) -> None:
+        """Begin."""
+        for loop in self._loops:
+            loop.start()
+
+    def finish(self) -> None:
+        """Ship what the workers wrote at the end. The other loops end with the process: they only read Redis.
+
+        Where that fails, the scan log lies on the disk until the next start.
+        """
+        if self._shipper is None or self._shipping is None:
+            return
+        self._shipping.stop()
+        try:
+            self._shipper.step()
+        except (redis.RedisError, OSError) as error:
+            _log.warning("scan log is not shipped: it waits on the disk", trouble=type(error).__name__)
+        self._shipper.close()
+
+    def gauges(self) -> list[Gauge]:
+        """Return what is known, for metrics."""
+        gauges = [
+            Gauge("status_age_seconds", "Age of the status mirror.", self._mirror.status_age_s),
+            Gauge("mirror_bytes", "Memory that mirror and documents take.", self._shared.used_bytes),
+            Gauge("key_set_version", "Version of the key set; 0: none.", lambda: self._key_sets.version),
+            Gauge("gate_list_version", "Version of the gate list; 0: none.", self._gate_list_version),
+        ]
+        shipper = self._shipper
+        if shipper is not None:
+            gauges += [
+                Gauge(
+                    "journal_waiting_bytes",
+                    "Scan log on the disk that is not in the archive.",
+                    lambda: shipper.waiting_bytes,
+                ),
+                Gauge(
+                    "journal_unshipped_seconds",
+                    "How long ago all of the scan log had been shipped.",
+                    lambda: shipper.oldest_unshipped_age_s,
+                ),
+            ]
+        return gauges
+
+    def _gate_list_version(self) -> int:
+        newest = self._gate_lists.newest
+        return 0 if newest is None else newest.version
+
+    def _key_set_loop(self, redis_url: str) -> Loop:
+        document = self._shared.key_sets
+        follower = KeySetFollower(
+            redis_url=redis_url,
+            key_sets=self._key_sets,
+            publish=lambda signed: document.write(pack(signed)),
+        )
+        return Loop(follower.refresh, name="key set", pause_s=KEY_SET_REFRESH_S, retry_s=KEY_SET_REFRESH_S)
+
+    def _gate_list_loop(self, redis_url: str) -> Loop:
+        follower = GateListFollower(
+            redis_url=redis_url,
+            gate_lists=self._gate_lists,
+            key_sets=self._key_sets,
+            publish=self._shared.gate_list.write,
+            clock=time.time,
+        )
+        pause_s = GATE_LIST_REFRESH_S
+        return Loop(follower.refresh, name="gate list", pause_s=pause_s, retry_s=pause_s)
+
+    def _mirror_loop(self, redis_url: str, number: int, root: VerifyingKey) -> Loop:
+        reader = StatusReader(
+            redis_url,
+            root_key_id=key_id(root.public_key),
+            partition=number,
+            partitions=self._shared.layout.partitions,
+        )
+        partition = SharedPartition(self._shared, number, monotonic=time.monotonic)
+        follower = MirrorFollower(
+            reader=reader, mirror=partition, monotonic=time.monotonic, new_table=partition.new_table
+        )
+        # A step waits for the feed itself, so it needs no pause.
+        step = partial(_follow, follower, partition)
+        return Loop(step, name="mirror", pause_s=0, retry_s=_MIRROR_RETRY_S)
+
+
+def _follow(follower: MirrorFollower, partition: SharedPartition) -> None:
+    # In the follower's own thread, so that no half is freed while it is being loaded.
+    partition.free_old_half()
+    follower.step()

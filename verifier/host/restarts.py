@@ -1,0 +1,29 @@
+"""When a worker that died may start again. Pure: the caller has the clock.
+
+A worker that dies at once would otherwise be started for ever, at the cost of all others; and what a restart
+does not mend, whoever runs the machine has to know.
+"""
+
+from collections import deque
+
+FIRST_DELAY_S = 0.1
+MAX_DELAY_S = 10.0
+# More deaths than this of one worker in the time below, and the verifier gives up.
+MAX_DEATHS = 10
+WITHIN_S = 60.0
+
+
+class Restarts:
+    """The deaths of one worker within the last minute."""
+
+    def __init__(self) -> None:
+        self._died_at_s: deque[float] = deque(maxlen=MAX_DEATHS)
+
+    def died(self, now_s: float) -> float | None:
+        """Note a death; return in how many seconds to start again, None for never."""
+        while self._died_at_s and now_s - self._died_at_s[0] >= WITHIN_S:
+            self._died_at_s.popleft()
+        self._died_at_s.append(now_s)
+        if len(self._died_at_s) == MAX_DEATHS:
+            return None
+        return min(MAX_DELAY_S, FIRST_DELAY_S * 2.0 ** (len(self._died_at_s) - 1))

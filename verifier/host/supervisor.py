@@ -1,0 +1,134 @@
+"""The supervisor: starts the workers, keeps them running, renews them, and ends with them.
+
+It waits for signals and looks at its workers ten times a second. SIGTERM and SIGINT drain, a second one ends
+at once, SIGHUP renews every worker with the configuration as it is then.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Self
+
+import structlog
+
+from verifier.counters import Counter
+from verifier.errors import SettingsError
+from verifier.host.metrics import Skew
+from verifier.host.rows import Row
+from verifier.host.worker_config import WorkerConfig
+from verifier.host.workers import NeverReady, Workers
+
+_LOOK_S = 0.1
+_SKEW_S = 10.0
+
+_log = structlog.get_logger("verifier")
+
+Configure = Callable[[int], WorkerConfig]
+
+
+class Signals:
+    """What we were told. To be entered in the main thread."""
+
+    def __init__(self) -> None:
+        self._told = threading.Event()
+        self._before: dict[signal.Signals, Any] = {}
+        self.stops = 0
+        self.is_to_reload = False
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            self._before[number] = signal.signal(number, self._take)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+    def wait(self, timeout_s: float) -> None:
+        """Return when a signal comes, or after the time."""
+        self._told.wait(timeout_s)
+        self._told.clear()
+
+    def _take(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        if number == signal.SIGHUP:
+            self.is_to_reload = True
+        else:
+            self.stops += 1
+        self._told.set()
+
+
+class Supervisor:
+    """Runs the workers."""
+
+    def __init__(
+        self,
+        workers: Workers,
+        *,
+        signals: Signals,
+        reload: Callable[[], Configure | None],
+        on_ready: Callable[[], None],
+        skew: Skew,
+        rows: tuple[Row, ...],
+    ) -> None:
+        """`reload` reads the configuration anew, None where it cannot be used; `on_ready` is called once all
+        workers answer.
+        """
+        self._workers = workers
+        self._signals = signals
+        self._reload = reload
+        self._on_ready = on_ready
+        self._skew = skew
+        self._rows = rows
+        self._sample_at_s = time.monotonic() + _SKEW_S
+
+    def run(self) -> None:
+        """Return when all workers have ended as they were told to.
+
+        Raises SettingsError when a worker cannot run at all, and WorkersFailed when one dies again and again.
+        """
+        try:
+            self._start()
+            while not self._signals.stops:
+                if self._signals.is_to_reload:
+                    self._signals.is_to_reload = False
+                    self._renew()
+                self._workers.look()
+                self._sample()
+                self._signals.wait(_LOOK_S)
+        finally:
+            self._end()
+
+    def _start(self) -> None:
+        self._workers.start()
+        try:
+            while not (self._signals.stops or self._workers.are_all_ready):
+                self._workers.look()
+                self._signals.wait(_LOOK_S / 5)
+        except NeverReady as error:
+            raise SettingsError(str(error)) from None
+        if not self._signals.stops:
+            self._on_ready()
+
+    def _renew(self) -> None:
+        configure = self._reload()
+        if configure is not None:
+            _log.info("workers are replaced one by one")
+            self._workers.replace(configure)
+
+    def _end(self) -> None:
+        _log.info("verifier drains")
+        self._workers.drain()
+        # Each worker that does not end in its time is killed, so this comes to an end.
+        while not self._workers.are_gone:
+            if self._signals.stops > 1:
+                self._workers.kill()
+            self._workers.wait_step()
+            self._signals.wait(_LOOK_S / 5)
+
+    def _sample(self) -> None:
+        now_s = time.monotonic()
+        if now_s >= self._sample_at_s:
+            self._sample_at_s = now_s + _SKEW_S
+            self._skew.sample([row.counters.get(Counter.CALLS) for row in self._rows])

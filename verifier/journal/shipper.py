@@ -1,0 +1,239 @@
+"""Move the journal of a folder to the Redis stream, at least once, and free what the archive has.
+
+One turn:
+1. See what the folder holds.
+2. Ask Redis for our note, for what the archive has, and how long the stream is. A note that is not ours, or
+   a stream shorter than what must be in it: Redis lost something, and it is shipped again.
+3. Read what is new, and put it into the stream with the new note, in one MULTI that nothing comes before.
+4. Remove the segments that are closed and archived.
+Where Redis or the archive is gone, the journal keeps what there is, up to its own bound. What is shipped
+twice is stored once (verifier/wire/scan_log.py).
+"""
+
+import os
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from verifier.atomic_file import write_atomically
+from verifier.journal.segments import (
+    JOURNAL_ID_NAME,
+    SHIPPER_LOCK_NAME,
+    Segment,
+    create_folder,
+    created_at,
+    list_segments,
+    remove_closed,
+    try_lock,
+)
+from verifier.journal.shipped import Ledger, Note
+from verifier.journal.unshipped import Unshipped, read_unshipped
+from verifier.redis_connection import connect
+from verifier.wire.scan_log import (
+    ARCHIVED_KEY,
+    ENTRIES_FIELD,
+    JOURNAL_FIELD,
+    NUMBER_FIELD,
+    SCANS_KEY,
+    SHIPPED_KEY_PREFIX,
+)
+
+REPLY_TIMEOUT_S = 1.0
+# Half a gigabyte of full batches. While an archive is away, more waits on our disk, not in Redis's memory.
+MAX_STREAM_BATCHES = 2_048
+# Twice a second, 40 000 entries: more than a machine makes, so that what has piled up goes away.
+MAX_TURN_BYTES = 4 << 20
+_JOURNAL_ID_DIGITS = 16
+
+_log = structlog.get_logger("verifier.journal")
+
+
+class Shipper:
+    """Ships one folder, a step at a time; a verifier.loop.Loop makes the steps."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        redis_url: str,
+        unix_time: Callable[[], float] = time.time,
+        max_stream_batches: int = MAX_STREAM_BATCHES,
+    ) -> None:
+        """Ship `folder`, which is made; raises ValueError for a URL that is not one of Redis."""
+        self._folder = folder
+        self._redis = connect(redis_url, reply_timeout_s=REPLY_TIMEOUT_S, client_name="gatelight-journal")
+        self._unix_time = unix_time
+        self._max_stream_batches = max_stream_batches
+        self._lock: int | None = None
+        self._is_refused = False
+        self._journal_id = ""
+        self._ledger = Ledger()
+        self._written: bytes | None = None  # the note as Redis must hold it; None before the first look
+        self._waiting_bytes = 0
+        self._behind_since: float | None = None  # Unix seconds; None before the first look
+        self._shipped_batches = 0
+        self._damaged_bytes = 0
+        self._unreadable: Sequence[str] = []
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What lies on the disk and is not known to be in the archive."""
+        return self._waiting_bytes
+
+    @property
+    def oldest_unshipped_age_s(self) -> float:
+        """How long ago all there was had been shipped: about half a second while all is well."""
+        return 0.0 if self._behind_since is None else max(0.0, self._unix_time() - self._behind_since)
+
+    @property
+    def shipped_batches(self) -> int:
+        """Batches put into the stream since this shipper began."""
+        return self._shipped_batches
+
+    @property
+    def damaged_bytes(self) -> int:
+        """Bytes passed over since then, because they are no sound frames."""
+        return self._damaged_bytes
+
+    def step(self) -> None:
+        """Make one turn, in a second or two if Redis is frozen.
+
+        Raises redis.RedisError or OSError; nothing is lost by it. Does nothing, and says so once in the log,
+        while another supervisor ships the folder.
+        """
+        if not self._holds_folder():
+            return
+        began_at = self._unix_time()
+        segments = list_segments(self._folder)
+        self._ledger.forget({segment.name for segment in segments})
+        self._survey(segments, began_at)
+        if self._ship(segments):
+            self._behind_since = began_at
+        self._free(segments)
+
+    def close(self) -> None:
+        """Let go of the folder and of Redis."""
+        self._redis.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _holds_folder(self) -> bool:
+        if self._lock is not None:
+            if os.fstat(self._lock).st_nlink:
+                return True
+            self._let_go()  # somebody removed the folder
+        create_folder(self._folder)
+        lock = os.open(self._folder / SHIPPER_LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if not try_lock(lock):
+            os.close(lock)
+            if not self._is_refused:
+                self._is_refused = True
+                _log.error(
+                    "another supervisor ships this journal: give each its own", folder=str(self._folder)
+                )
+            return False
+        try:
+            self._journal_id = _read_journal_id(self._folder / JOURNAL_ID_NAME)
+        except OSError:
+            os.close(lock)
+            raise
+        self._lock = lock
+        self._is_refused = False
+        self._ledger = Ledger()
+        self._written = None
+        return True
+
+    def _survey(self, segments: Sequence[Segment], now: float) -> None:
+        archived = self._ledger.archived
+        self._waiting_bytes = sum(max(0, s.size - archived.get(s.name, 0)) for s in segments)
+        if self._behind_since is None:
+            # What an earlier shipper left behind; how much of it was shipped we don't know yet.
+            self._behind_since = min([now, *(created_at(s.name) for s in segments if s.size)])
+
+    def _ship(self, segments: Sequence[Segment]) -> bool:
+        """Return whether all there is has been shipped."""
+        key = SHIPPED_KEY_PREFIX + self._journal_id
+        pipeline: Any = self._redis.pipeline()
+        with pipeline as transaction:
+            # What a frozen Redis executes late, when we have long gone on, must not bring back an old note.
+            transaction.watch(key)
+            has_room = self._look_into_redis(transaction, key)
+            if not has_room:
+                return False
+            found = read_unshipped(
+                self._folder, segments, self._ledger.note.positions, limit_bytes=MAX_TURN_BYTES
+            )
+            if found.unreadable != self._unreadable:
+                self._unreadable = found.unreadable
+                _log.error("segments that cannot be read stay unshipped", segments=found.unreadable)
+            if found.batches or found.damaged_bytes:
+                self._put(transaction, key, found)
+        return found.is_all
+
+    def _look_into_redis(self, transaction: Any, key: str) -> bool:
+        """Return whether the stream has room."""
+        note: bytes | None = transaction.get(key)
+        # In this order: what the archive takes out meanwhile it also confirms.
+        length = int(transaction.xlen(SCANS_KEY))
+        archived = transaction.hget(ARCHIVED_KEY, self._journal_id) or b"0"
+        archived_number = int(archived) if archived.isdigit() else 0
+        if self._written is None:
+            self._believe(note, archived_number)
+        elif (note or b"") != self._written:
+            _log.warning("Redis does not say what we told it last: going on from what it says")
+            self._believe(note, archived_number)
+        if self._ledger.confirm(archived_number) > length:
+            _log.warning("the stream lost batches: shipping again what is not archived")
+            self._believe(None, archived_number)
+            self._written = note or b""
+        return length <= self._max_stream_batches
+
+    def _believe(self, note: bytes | None, archived_number: int) -> None:
+        self._ledger.believe(
+            Note.decode(note),
+            archived_number=archived_number,
+            least_number=int(self._unix_time() * 1e6),
+        )
+        self._written = note or b""
+
+    def _put(self, transaction: Any, key: str, found: Unshipped) -> None:
+        numbers, note = self._ledger.plan(found.positions, len(found.batches))
+        encoded = note.encode()
+        transaction.multi()
+        for number, batch in zip(numbers, found.batches, strict=True):
+            fields = {JOURNAL_FIELD: self._journal_id, NUMBER_FIELD: number, ENTRIES_FIELD: batch}
+            transaction.xadd(SCANS_KEY, fields)
+        transaction.set(key, encoded)
+        transaction.execute()
+        self._ledger.shipped(note, len(numbers))
+        self._written = encoded
+        self._shipped_batches += len(numbers)
+        if found.damaged_bytes:
+            self._damaged_bytes += found.damaged_bytes
+            _log.error("damaged scan log passed over", bytes=found.damaged_bytes)
+
+    def _free(self, segments: Sequence[Segment]) -> None:
+        for segment in segments:
+            if segment.is_closed and self._ledger.archived.get(segment.name, 0) >= segment.size:
+                remove_closed(self._folder, segment.name, size=segment.size)
+
+
+def _read_journal_id(path: Path) -> str:
+    try:
+        found = path.read_text(encoding="ascii", errors="replace").strip()
+    except FileNotFoundError:
+        found = ""
+    if len(found) == _JOURNAL_ID_DIGITS and set(found) <= set("0123456789abcdef"):
+        return found
+    # Without it nothing is lost: under a new id all there is is shipped again.
+    new = secrets.token_hex(_JOURNAL_ID_DIGITS // 2)
+    write_atomically(path, new.encode(), mode=0o600)
+    return new
