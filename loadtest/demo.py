@@ -10,7 +10,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
@@ -19,8 +18,10 @@ from rich.table import Table
 
 from issuer.v1 import admin_pb2, issuer_pb2
 from loadtest.burst import run_burst
+from loadtest.checks import Checks
 from loadtest.corpus import GATE, Corpus, Enrolled
 from loadtest.corpus_file import write_corpus
+from loadtest.demo_gates import Gates
 from loadtest.embedded_redis import EmbeddedRedis
 from loadtest.load import describe
 from loadtest.qr_image import read_qr_image
@@ -51,22 +52,6 @@ _DAY_S = 86_400
 _WAIT_S = 20
 
 
-@dataclass(slots=True)
-class Checks:
-    """What was expected, what came, and whether all of it was the same."""
-
-    console: Console
-    failed: list[str] = field(default_factory=list)
-
-    def check(self, what: str, expected: object, actual: object, note: str = "") -> tuple[str, ...]:
-        """Note one line; return it for a table."""
-        is_right = expected == actual
-        if not is_right:
-            self.failed.append(what)
-        mark = "[green]ok[/]" if is_right else "[bold red]WRONG[/]"
-        return what, str(expected), str(actual), mark, note
-
-
 def run() -> int:
     """Run the demo and return the exit code."""
     console = Console(highlight=False)
@@ -75,9 +60,10 @@ def run() -> int:
     output.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="gatelight-demo-") as folder:
-        console.print("[bold]Starting Redis, an issuer and a verifier[/]")
+        console.print("[bold]Starting Redis, an issuer, its archive and a verifier[/]")
         with stage(Path(folder), redis_url=given_redis_url()) as running:
             address = running.start_verifier()
+            running.start_archive()
             console.print(f"  Redis {running.redis.url}, issuer {running.issuer_address}, verifier {address}")
             with (
                 running.staff() as staff,
@@ -118,6 +104,7 @@ class _Demo:
         green = next(one for one in population if one.verdict is Verdict.GREEN)
         self._draw_and_scan(green)
         self._show_what_gates_meet(corpus, green)
+        self._go_to_many_gates(address, green)
         self._lose_redis(green)
         self._load(address, corpus)
 
@@ -213,6 +200,12 @@ class _Demo:
         set_colour(self._staff, self._holder_id(holder), Colour.GREEN)
         answer = self._scan_until(qr_text, _is(Verdict.GREEN))
         table.add_row(*self._checks.check("and green again", "GREEN", _name(answer)))
+
+    def _go_to_many_gates(self, address: str, holder: Enrolled) -> None:
+        table = self._table("At many gates")
+        gates = Gates(self._stage, self._staff, address, self._checks)
+        gates.play(table, lambda: self._current_code(holder.credential_index), holder.credential_index)
+        self._console.print(table)
 
     def _lose_redis(self, holder: Enrolled) -> None:
         redis = self._stage.redis

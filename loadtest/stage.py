@@ -48,6 +48,7 @@ class Stage:
         )
         self.verifiers: list[ServerProcess] = []
         self.issuer: ServerProcess | None = None
+        self._archive: ServerProcess | None = None
         try:
             self._initialise()
             self.start_issuer()
@@ -106,10 +107,17 @@ class Stage:
         wait_until_serving(address, verifier)
         return address
 
+    def start_archive(self) -> None:
+        """Start the archive of scans."""
+        command = [sys.executable, "-m", "issuer", "archive"]
+        self._archive = ServerProcess("archive", command, folder=self.path, environment=self.environment)
+
     def close(self) -> None:
         """Stop everything, the last one started first."""
         for verifier in reversed(self.verifiers):
             verifier.stop()
+        if self._archive is not None:
+            self._archive.stop()
         if self.issuer is not None:
             self.issuer.stop()
         self.redis.stop()
