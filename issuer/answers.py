@@ -11,7 +11,7 @@ A servicer's method takes the request (for imports, the iterator of requests) an
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, Concatenate, NoReturn, Protocol, TypeVar
 
 import grpc
 import structlog
@@ -82,27 +82,33 @@ def answers(
     *roles: Role,
     target: Callable[[Any], str] = lambda _: "",
     is_recorded: _IsRecorded = True,
+    is_long: bool = False,
 ) -> Callable[
-    [Callable[[Any, _Request, Caller], _Response]],
+    [Callable[Concatenate[Any, _Request, Caller, ...], _Response]],
     Callable[[Any, _Request, grpc.ServicerContext], _Response],
 ]:
     """Make a method answer unary calls of clients that have one of `roles`.
 
     `target` says for the record what the call is about, without a name or a document number. It is asked
-    once it is known who calls. `is_recorded` says whether calls are recorded, or whose.
+    once it is known who calls. `is_recorded` says whether calls are recorded, or whose. A method that
+    `is_long` takes a third argument, which tells whether the client still waits: it may end halfway.
     """
 
     def decorate(
-        method: Callable[[Any, _Request, Caller], _Response],
+        method: Callable[Concatenate[Any, _Request, Caller, ...], _Response],
     ) -> Callable[[Any, _Request, grpc.ServicerContext], _Response]:
         @functools.wraps(method)
         def answer(servicer: Guarded, request: _Request, context: grpc.ServicerContext) -> _Response:
             call = _Call(servicer, method, context, is_recorded=is_recorded)
+            further = (context.is_active,) if is_long else ()
             try:
-                response = method(servicer, request, call.begin(roles, request, target))
+                response = method(servicer, request, call.begin(roles, request, target), *further)
             except Exception as error:  # noqa: BLE001 - gRPC would send the text of what we did not foresee
                 call.fail(error)
-            call.succeed()
+            if is_long and not context.is_active():
+                call.end(grpc.StatusCode.CANCELLED)
+            else:
+                call.succeed()
             return response
 
         return answer

@@ -71,7 +71,7 @@ class ServeSettings(FolderSettings):
     )
     partitions: Annotated[int, Field(ge=1, le=1024)] = 1
     threads: Annotated[int, Field(ge=1, le=1024)] = 16
-    grace_s: Annotated[float, Field(ge=0)] = 5.0
+    grace_s: Annotated[float, Field(ge=0, le=3_600, allow_inf_nan=False)] = 5.0
     # Below a minute it is a drill: codes last that long.
     key_life_s: Annotated[int, Field(ge=10, le=_YEAR_S)] = 7 * 86_400
     key_set_life_s: Annotated[int, Field(ge=60, le=2 * _YEAR_S)] = 30 * 86_400

@@ -9,19 +9,18 @@ from issuer.answers import Gatekeeper, answers
 from issuer.errors import InvalidArgument
 from issuer.gate_list import GateListSigner
 from issuer.register.gates import GateCredential, GateEntry, Gates, GroupEntry
-from issuer.requests import page_size, sha256
+from issuer.requests import gate_id, is_gate_id, page_size, sha256
 from issuer.v1 import gates_pb2 as pb
 from issuer.v1.gates_pb2_grpc import GateServiceServicer
 from verifier.verdict import DEFAULT_PAPER_ENTRY_S, Policy
 
 # As verifier/wire/gate_list.py has them, which has the last word when a list is signed.
-_GATE_ID = re.compile(r"[A-Za-z0-9._-]{1,48}")
 _GROUP_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def _gate_target(request: Any) -> str:
     # What is no name of a gate could be anything, and does not belong into the record.
-    return f"gate {request.gate_id}" if _GATE_ID.fullmatch(request.gate_id) else ""
+    return f"gate {request.gate_id}" if is_gate_id(request.gate_id) else ""
 
 
 def _group_target(request: Any) -> str:
@@ -79,7 +78,7 @@ class GateServicer(GateServiceServicer):
     def AddGate(self, request: pb.AddGateRequest, _caller: Caller) -> pb.AddGateResponse:  # noqa: N802
         """Add a gate with its first credential."""
         self._gates.add(
-            _gate_id(request.gate_id),
+            gate_id(request.gate_id),
             _group_name(request.group, "group"),
             _read_credential(request.credential),
             now=self._now(),
@@ -92,7 +91,7 @@ class GateServicer(GateServiceServicer):
     ) -> pb.AddGateCredentialResponse:
         """Give a gate a further credential."""
         self._gates.add_credential(
-            _gate_id(request.gate_id), _read_credential(request.credential), now=self._now()
+            gate_id(request.gate_id), _read_credential(request.credential), now=self._now()
         )
         return pb.AddGateCredentialResponse(is_published=self._gate_list.publish_change())
 
@@ -102,20 +101,20 @@ class GateServicer(GateServiceServicer):
     ) -> pb.RemoveGateCredentialResponse:
         """Take a credential from a gate."""
         self._gates.remove_credential(
-            _gate_id(request.gate_id), _read_credential(request.credential), now=self._now()
+            gate_id(request.gate_id), _read_credential(request.credential), now=self._now()
         )
         return pb.RemoveGateCredentialResponse(is_published=self._gate_list.publish_change())
 
     @answers(Role.OPERATOR, target=_gate_target)
     def MoveGate(self, request: pb.MoveGateRequest, _caller: Caller) -> pb.MoveGateResponse:  # noqa: N802
         """Put a gate into another group."""
-        self._gates.move(_gate_id(request.gate_id), _group_name(request.group, "group"), now=self._now())
+        self._gates.move(gate_id(request.gate_id), _group_name(request.group, "group"), now=self._now())
         return pb.MoveGateResponse(is_published=self._gate_list.publish_change())
 
     @answers(Role.OPERATOR, target=_gate_target)
     def RemoveGate(self, request: pb.RemoveGateRequest, _caller: Caller) -> pb.RemoveGateResponse:  # noqa: N802
         """Remove a gate."""
-        self._gates.remove(_gate_id(request.gate_id), now=self._now())
+        self._gates.remove(gate_id(request.gate_id), now=self._now())
         return pb.RemoveGateResponse(is_published=self._gate_list.publish_change())
 
     @answers(Role.OPERATOR, Role.AUDITOR)
@@ -124,20 +123,14 @@ class GateServicer(GateServiceServicer):
         entries, has_more = self._gates.page(
             group=_group_name(request.group, "group") if request.group else "",
             page_size=page_size(request.page_size),
-            after_gate_id=_gate_id(request.after_gate_id, "after_gate_id") if request.after_gate_id else "",
+            after_gate_id=gate_id(request.after_gate_id, "after_gate_id") if request.after_gate_id else "",
+            gate_id=gate_id(request.gate_id) if request.gate_id else "",
+            credential=_read_credential(request.credential) if request.HasField("credential") else None,
         )
         return pb.ListGatesResponse(gates=[_gate(entry) for entry in entries], has_more=has_more)
 
     def _now(self) -> int:
         return int(self._clock())
-
-
-def _gate_id(gate_id: str, field: str = "gate_id") -> str:
-    if _GATE_ID.fullmatch(gate_id) is None:
-        raise InvalidArgument(
-            field, "expected 1 to 48 characters: letters, digits, hyphens, dots, underscores"
-        )
-    return gate_id
 
 
 def _group_name(name: str, field: str = "name") -> str:

@@ -3,8 +3,9 @@
 import contextlib
 from collections.abc import Iterator
 
-from prometheus_client import start_http_server
+from prometheus_client import REGISTRY
 
+import verifier.metrics_server
 from issuer.errors import SettingsError
 
 
@@ -14,14 +15,9 @@ def metrics_served(listen: str) -> Iterator[None]:
     if not listen:
         yield
         return
-    host, _, port = listen.rpartition(":")
-    try:
-        server, thread = start_http_server(int(port), host.strip("[]"))
-    except OSError as error:
-        raise SettingsError(f"metrics_listen: cannot listen on {listen}: {error.strerror}") from None
-    try:
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(verifier.metrics_server.metrics_served(listen, REGISTRY))
+        except OSError as error:
+            raise SettingsError(f"metrics_listen: cannot listen on {listen}: {error.strerror}") from None
         yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -66,6 +66,7 @@ class Publisher:
         self._positions: Mapping[int, FeedPosition] | None = None  # None: not read from the register yet
         self._next_heartbeat_s = self._next_count_s = monotonic()
         self._mismatch: str | None = None  # why Redis is being rebuilt
+        self._is_eviction_known = False
         # Shared with the threads that wait.
         self._published_seq = 0
         self._gate_list: bytes | None = None  # the one signed last
@@ -165,6 +166,8 @@ class Publisher:
     def _work(self) -> bool:
         if self._positions is None:
             self._positions = self._outbox.positions()
+        if not self._is_eviction_known:
+            self._warn_of_eviction()
         try:
             self._require_all_partitions(self._positions)
             is_more_waiting = self._publish(self._positions)
@@ -172,6 +175,17 @@ class Publisher:
         except CacheMismatch as mismatch:
             self._rebuild(str(mismatch))
             return True
+
+    def _warn_of_eviction(self) -> None:
+        """Say once, loudly, when this Redis forgets what it likes: gates need all of what lies there."""
+        policy = self._writer.eviction_policy()
+        self._is_eviction_known = True
+        if policy not in (None, "noeviction"):
+            _log.error(
+                "Redis drops keys when its memory is full: set maxmemory-policy to noeviction, or used codes "
+                "open again and status is lost",
+                maxmemory_policy=policy,
+            )
 
     def _require_all_partitions(self, positions: Mapping[int, FeedPosition]) -> None:
         if not positions:

@@ -8,6 +8,7 @@ A row of an import has some microseconds here, so each check first asks the ques
 value answers at once.
 """
 
+import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -39,6 +40,9 @@ _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
 # Some names need joiners, which are format characters. What turns the writing around makes the next columns
 # of a clerk's screen read as something else, and no name needs it.
 _BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+# As verifier/wire/gate_list.py has it, which has the last word when a list is signed.
+_GATE_ID = re.compile(r"[A-Za-z0-9._-]{1,48}")
 
 _Item = TypeVar("_Item")
 _New = TypeVar("_New")
@@ -109,6 +113,20 @@ def sha256(value: bytes, field: str) -> bytes:
     """Return a hash that has the length of a SHA-256."""
     if len(value) != _SHA256_BYTES:
         raise InvalidArgument(field, f"expected {_SHA256_BYTES} bytes, got {len(value)}")
+    return value
+
+
+def is_gate_id(value: str) -> bool:
+    """Tell whether a gate may be called so; its lanes are not gates of their own."""
+    return _GATE_ID.fullmatch(value) is not None
+
+
+def gate_id(value: str, field: str = "gate_id") -> str:
+    """Return a name that a gate may have."""
+    if not is_gate_id(value):
+        raise InvalidArgument(
+            field, "expected 1 to 48 characters: letters, digits, hyphens, dots, underscores"
+        )
     return value
 
 

@@ -1,6 +1,6 @@
 """What staff ask about archived scans. Answers name credentials and gates, never persons.
 
-Following a person through the city is what the archive could be abused for: scans are for auditors alone,
+Following a person through the city is what the archive could be abused for: searching is for auditors alone,
 and the record of calls has which credential or time was asked for. What gates call themselves is anybody's
 text, so the record does not have it.
 """
@@ -17,7 +17,7 @@ from issuer.errors import InvalidArgument
 from issuer.proto_enum import as_enum
 from issuer.register.purges import PurgeEntry, Purges
 from issuer.register.scan_stats import QuarterStats, ScanStats, StatsPlace
-from issuer.register.scans import Place, ScanRow, Scans
+from issuer.register.scans import Place, ScanRow, Scans, gate_and_lane
 from issuer.register.suspects import SuspectEntry, Suspects
 from issuer.requests import MAX_ID, MAX_TIME, page_size
 from issuer.v1 import scans_pb2 as pb
@@ -35,6 +35,8 @@ def _search_target(request: pb.SearchScansRequest) -> str:
     asked = [f"credential {request.credential_index}"] if request.credential_index else []
     if request.gate_id:
         asked.append("one gate")
+    if request.verdict:
+        asked.append(f"verdict {request.verdict}")
     if request.from_ms or request.to_ms:
         asked.append(f"{request.from_ms} to {request.to_ms}")
     return ", ".join(asked) or "all scans"
@@ -76,11 +78,19 @@ class ScanServicer(ScanServiceServicer):
         if request.page_token:
             moment_ms, identity = _read_token(request.page_token)
             before = Place(moment_ms, identity)
+        gate_id, from_ms = _gate_id(request.gate_id), _moment(request.from_ms, "from_ms")
+        to_ms = _moment(request.to_ms, "to_ms")
+        if gate_and_lane(gate_id)[1] and not request.credential_index:
+            # No index knows lanes, and a hub may have millions of scans.
+            until_ms = before.verified_at_ms if before else to_ms or int(self._clock() * 1000)
+            if not from_ms or until_ms - from_ms > _DAY_MS:
+                raise InvalidArgument("from_ms", "expected a moment at most a day before to_ms, for a lane")
         rows, next_place = self._scans.page(
-            gate_id=_gate_id(request.gate_id),
-            from_ms=_moment(request.from_ms, "from_ms"),
-            to_ms=_moment(request.to_ms, "to_ms"),
+            gate_id=gate_id,
+            from_ms=from_ms,
+            to_ms=to_ms,
             credential_index=request.credential_index,
+            verdict=_verdict(request.verdict),
             page_size=page_size(request.page_size),
             before=before,
         )
@@ -90,9 +100,8 @@ class ScanServicer(ScanServiceServicer):
     @answers(Role.AUDITOR, Role.OPERATOR)
     def GetScanStats(self, request: pb.GetScanStatsRequest, _caller: Caller) -> pb.GetScanStatsResponse:  # noqa: N802
         """Return a page of counts."""
-        now_ms = int(self._clock() * 1000)
-        to_ms = _moment(request.to_ms, "to_ms") or now_ms
-        from_ms = _moment(request.from_ms, "from_ms") or now_ms - _DAY_MS
+        to_ms = _moment(request.to_ms, "to_ms") or int(self._clock() * 1000)
+        from_ms = _moment(request.from_ms, "from_ms") or max(1, to_ms - _DAY_MS)
         if not 0 < to_ms - from_ms <= _MAX_STATS_MS:
             raise InvalidArgument("to_ms", "expected a moment after from_ms, by at most 31 days")
         after = None
@@ -120,9 +129,11 @@ class ScanServicer(ScanServiceServicer):
         )
         return pb.ListSuspectsResponse(suspects=map(_suspect, entries), has_more=has_more)
 
-    @answers(Role.OPERATOR, target=_purge_target)
-    def PurgeScans(self, request: pb.PurgeScansRequest, _caller: Caller) -> pb.PurgeScansResponse:  # noqa: N802
-        """Remove scans that are too old, or count them."""
+    @answers(Role.OPERATOR, target=_purge_target, is_long=True)
+    def PurgeScans(  # noqa: N802
+        self, request: pb.PurgeScansRequest, _caller: Caller, is_active: Callable[[], bool]
+    ) -> pb.PurgeScansResponse:
+        """Remove scans that are too old, or count them; stops when the client goes away."""
         retention_days = request.retention_days or self._retention_of_archive()
         if retention_days > MAX_RETENTION_DAYS:
             raise InvalidArgument("retention_days", f"expected 1 to {MAX_RETENTION_DAYS}")
@@ -130,7 +141,8 @@ class ScanServicer(ScanServiceServicer):
         purge = self._purges.count(retention_days=retention_days, now=now)
         if not request.is_dry_run:
             for purge in self._purges.run(retention_days=retention_days, now=now):  # noqa: B007 - the last one
-                pass
+                if not is_active():
+                    break
         return pb.PurgeScansResponse(purge=_purge(purge))
 
     @answers(Role.AUDITOR, Role.OPERATOR)
@@ -158,6 +170,13 @@ def _moment(moment_ms: int, field: str) -> int:
     if not 0 <= moment_ms <= MAX_TIME * 1000:
         raise InvalidArgument(field, f"expected Unix milliseconds up to {MAX_TIME * 1000}, or 0")
     return moment_ms
+
+
+def _verdict(verdict: int) -> int:
+    # Newer verifiers may have more verdicts than this issuer knows.
+    if verdict < 0:
+        raise InvalidArgument("verdict", "expected a verdict, or none")
+    return verdict
 
 
 def _seq(seq: int) -> int:

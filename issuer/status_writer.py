@@ -236,6 +236,15 @@ class StatusWriter:
             for partition in range(self.partitions)
         )
 
+    def eviction_policy(self) -> str | None:
+        """Return what Redis does when its memory is full, as it calls it; None where we may not ask."""
+        try:
+            memory: Any = self._redis.info("memory")
+        except ResponseError:  # managed ones hide it, and a user may lack the right
+            return None
+        policy = memory.get("maxmemory_policy")
+        return policy if isinstance(policy, str) else None
+
     def close(self) -> None:
         """Close the connections."""
         self._redis.close()

@@ -28,6 +28,7 @@ from issuer.register.outbox import Outbox
 from issuer.register.schema import credentials, holder_status, key_sets
 from issuer.status_writer import StatusWriter
 from loadtest.embedded_redis import EmbeddedRedis
+from verifier.boot_clock import boot_time_s
 from verifier.mirror import PartitionMirror
 from verifier.mirror_follower import MirrorFollower
 from verifier.status_reader import StatusReader
@@ -129,9 +130,9 @@ def _following(redis_url: str) -> Iterator[list[float]]:
     """Follow with a verifier's mirror; give the ages of its status, sampled."""
     reader = StatusReader(redis_url, root_key_id=_ROOT_KEY_ID, partition=0, partitions=1, block_ms=200)
     mirror = PartitionMirror()
-    follower = MirrorFollower(reader=reader, mirror=mirror, monotonic=time.monotonic)
+    follower = MirrorFollower(reader=reader, mirror=mirror, monotonic=boot_time_s)
     follower.step()
-    ages = [time.monotonic() - mirror.current_at_s]
+    ages = [boot_time_s() - mirror.current_at_s]
     stopping = threading.Event()
 
     def follow() -> None:
@@ -140,7 +141,7 @@ def _following(redis_url: str) -> Iterator[list[float]]:
 
     def sample() -> None:
         while not stopping.wait(_SAMPLE_AGE_S):
-            ages.append(time.monotonic() - mirror.current_at_s)
+            ages.append(boot_time_s() - mirror.current_at_s)
 
     threads = [threading.Thread(target=target, daemon=True) for target in (follow, sample)]
     for thread in threads:

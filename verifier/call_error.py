@@ -27,3 +27,8 @@ class CallError(Exception):
         self.status = status
         self.message = message
         self.retry_delay_ms = retry_delay_ms
+
+
+def too_big(max_bytes: int) -> CallError:
+    """Return the refusal of a message that is over its limit."""
+    return CallError(Status.RESOURCE_EXHAUSTED, f"expected a message of at most {max_bytes} bytes")

@@ -19,7 +19,7 @@ import structlog
 from google.protobuf.message import DecodeError
 
 from verifier.access.callers import Caller, Credentials, Gate, Gatekeeper
-from verifier.call_error import CallError, Status
+from verifier.call_error import CallError, Status, too_big
 from verifier.counters import Counter, Counters
 from verifier.errors import NotReady
 from verifier.limits import MAX_ID_CHARACTERS, MAX_SCANS_PER_CALL, RETRY_DELAY_MS
@@ -159,7 +159,7 @@ class Calls:
         """Return the message that an engine received; raises CallError for one that is too long or none."""
         if len(content) > max_bytes:
             self.counters.add(Counter.INVALID)
-            raise CallError(Status.RESOURCE_EXHAUSTED, f"expected a message of at most {max_bytes} bytes")
+            raise too_big(max_bytes)
         try:
             return kind.FromString(content)
         except DecodeError:

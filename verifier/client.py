@@ -29,6 +29,7 @@ from typing import Any, Self
 import grpc
 
 from verifier.client_tls import ClientTls
+from verifier.diagnosis import Diagnosis
 from verifier.errors import SettingsError
 from verifier.lane import Lane
 from verifier.listen import is_local
@@ -171,7 +172,7 @@ class VerifierClient:
         starts, because gRPC then waits up to two minutes before it looks a name up again.
         `gate_id` has 1 to 64 characters; with a credential it may be left out. `deadline_s` bounds each
         call, its retries and the wait for a connection included: an outage shorter than that costs time and
-        no answer.
+        no answer. To say why there is no connection, the error may come a second later (diagnosis.py).
         `bearer_key` is the gate's key; a client certificate comes with `tls`. Without `tls`, TLS is spoken
         with verifiers beyond this machine, unless `insecure`, and plain text with the others. Raises
         SettingsError for files that are no good.
@@ -183,7 +184,8 @@ class VerifierClient:
         self._target = target
         self._gate_id = gate_id
         self._deadline_s = deadline_s
-        self._is_plain = tls is None
+        self._tls = tls
+        self._diagnosis = Diagnosis(target, tls)
         self._metadata = () if bearer_key is None else (("authorization", f"Bearer {bearer_key}"),)
         self._channel = (
             grpc.insecure_channel(target, options=_CHANNEL_OPTIONS)
@@ -309,11 +311,34 @@ class VerifierClient:
         code, details = error.code(), error.details()
         if code is grpc.StatusCode.INVALID_ARGUMENT:
             return Misuse(f"{self._target} refuses the call: {details}", status=code.name)
-        if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
+        if code is grpc.StatusCode.UNAUTHENTICATED:
+            message = f"{self._target} does not admit this gate: {self._not_known(details or '')}"
+            return NotAdmitted(message, status=code.name)
+        if code is grpc.StatusCode.PERMISSION_DENIED:
             return NotAdmitted(f"{self._target} does not admit this gate: {details}", status=code.name)
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            # gRPC keeps to itself why it cannot connect, and half of the time it is the one or the other.
-            spoken = "in plain text" if self._is_plain else "over TLS"
+            spoken = "in plain text" if self._tls is None else "over TLS"
+            reason = self._diagnosis.reason()
             message = f"{self._target} did not answer within {self._deadline_s:g} s {spoken}"
-            return NoAnswer(message, status=code.name)
+            return NoAnswer(message if reason is None else f"{message}: {reason}", status=code.name)
         return NoAnswer(f"{self._target} did not answer: {code.name}: {details}", status=code.name)
+
+    def _not_known(self, details: str) -> str:
+        """Return why this gate is not known, from what it sent and what the verifier says it looks at."""
+        has_key = bool(self._metadata)
+        has_certificate = self._tls is not None and self._tls.certificate is not None
+        if "bearer key" in details:
+            but = ", and takes no certificates" if has_certificate else ""
+            return (
+                "the key given is not known (any more)"
+                if has_key
+                else f"no key was given, and it asks for one{but}: --key-file"
+            )
+        if "certificate" in details:
+            but = ", and takes no keys" if has_key else ""
+            return (
+                "the certificate shown is not known (any more)"
+                if has_certificate
+                else f"no certificate was shown, and it asks for one{but}: --tls-certificate and --tls-key"
+            )
+        return details  # of a verifier with other words

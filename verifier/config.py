@@ -1,7 +1,7 @@
 """The settings of a verifier.
 
 Each setting is an option of `gatelight-verifier serve`, a variable GATELIGHT_VERIFIER_<NAME>, and a name in
-the TOML file of `--config`, with underscores; the option wins over the variable, and that over the file.
+the TOML file of `--config`, with hyphens or underscores; the option wins over the variable, and that over the file.
 GATELIGHT_REDIS_URL is shared with the issuer.
 """
 
@@ -43,7 +43,7 @@ RELOADABLE = frozenset(
     }
 )  # fmt: skip
 
-_Count = Annotated[int, Field(ge=1)]
+_MAX_AGE_S = 10 * 366 * 86_400
 
 
 def cores() -> int:
@@ -72,14 +72,17 @@ class VerifierSettings(BaseSettings):
     listen: str = "127.0.0.1:50051"
     insecure: bool = False  # plain text beyond loopback
     port_file: Path | None = None
-    threads: _Count = _DEFAULTS.threads
-    max_backlog: _Count = _DEFAULTS.max_backlog
-    max_streams: _Count = _DEFAULTS.max_streams
-    max_connections: _Count = _DEFAULTS.max_connections
+    threads: Annotated[int, Field(ge=1, le=1024)] = _DEFAULTS.threads
+    max_backlog: Annotated[int, Field(ge=1, le=1 << 20)] = _DEFAULTS.max_backlog
+    max_streams: Annotated[int, Field(ge=1, le=1 << 16)] = _DEFAULTS.max_streams
+    max_connections: Annotated[int, Field(ge=1, le=1 << 20)] = _DEFAULTS.max_connections
     known_codes: Annotated[int, Field(ge=0, le=1 << 20)] = _DEFAULTS.known_codes
-    connection_age_s: Annotated[float, Field(ge=1)] = _DEFAULTS.connection_age_s
-    max_test_age_s: _Count | None = None
-    max_status_age_s: Annotated[float, Field(gt=0)] | None = None
+    # gRPC has it as 31 bits of milliseconds.
+    connection_age_s: Annotated[float, Field(ge=1, le=7 * 86_400, allow_inf_nan=False)] = (
+        _DEFAULTS.connection_age_s
+    )
+    max_test_age_s: Annotated[int, Field(ge=1, le=_MAX_AGE_S)] | None = None
+    max_status_age_s: Annotated[float, Field(gt=0, le=_MAX_AGE_S, allow_inf_nan=False)] | None = None
     tls_certificate: Path | None = None  # PEM, the server's own certificate first
     tls_key: Path | None = None  # PEM, RSA or EC, not encrypted
     tls_client_ca: Path | None = None  # PEM: gates have to have a certificate of one of these
@@ -87,10 +90,10 @@ class VerifierSettings(BaseSettings):
     cors_origins: str = ""  # Envoy engine: web pages that may call, separated by commas
     journal: Path = Path("gatelight-journal")
     no_journal: bool = False
-    journal_limit_mib: _Count = 1024
+    journal_limit_mib: Annotated[int, Field(ge=1, le=1 << 24)] = 1024
     metrics_listen: str = ""  # HOST:PORT; empty: none
     reflection: bool = False
-    grace_s: Annotated[float, Field(ge=0)] = 5.0
+    grace_s: Annotated[float, Field(ge=0, le=3_600, allow_inf_nan=False)] = 5.0
 
     @property
     def tls(self) -> TlsFiles | None:
@@ -149,9 +152,27 @@ def changes_needing_restart(old: VerifierSettings, new: VerifierSettings) -> lis
     return [name for name in names if getattr(old, name) != getattr(new, name)]
 
 
-def with_reloadable(old: VerifierSettings, new: VerifierSettings) -> VerifierSettings:
-    """Return the old settings with what a rolling restart takes up from the new ones."""
-    return old.model_copy(update={name: getattr(new, name) for name in RELOADABLE})
+def reloaded(old: VerifierSettings, new: VerifierSettings) -> VerifierSettings:
+    """Return the old settings with what a rolling restart takes up from the new ones.
+
+    Raises SettingsError where the two do not go together, as a `listen` that stays beyond loopback and a
+    certificate that is gone, or where gates would have to show less than now: a file half written, or of
+    another machine, must not unlock the doors; whoever means it can restart.
+    """
+    merged = old.model_copy(update={name: getattr(new, name) for name in RELOADABLE})
+    _check(merged)
+    for what, is_less in (
+        ("TLS is dropped", old.tls is not None and merged.tls is None),
+        ("client certificates are not asked for", old.tls_client_ca and not merged.tls_client_ca),
+        ("--gate-auth is weaker", _strength(merged) < _strength(old)),
+    ):
+        if is_less:
+            raise SettingsError(f"{what}: that takes a restart")
+    return merged
+
+
+def _strength(settings: VerifierSettings) -> int:
+    return (GateAuth.NONE, GateAuth.KEY, GateAuth.CERTIFICATE).index(settings.effective_gate_auth)
 
 
 def read_root_key(path: Path) -> VerifyingKey:
@@ -179,6 +200,8 @@ def _check(settings: VerifierSettings) -> None:
         raise SettingsError("--tls-client-ca needs --tls-certificate and --tls-key")
     if settings.effective_gate_auth is GateAuth.CERTIFICATE and settings.tls_client_ca is None:
         raise SettingsError("--gate-auth: certificate needs --tls-client-ca")
+    if settings.cors_origins and settings.engine is EngineName.GRPCIO:
+        raise SettingsError("--cors-origins: the engine grpcio lets no web page call: say --engine envoy")
     if settings.tls is None and not settings.insecure:
         require_loopback(settings.listen)
 
@@ -188,7 +211,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             content = file.read(_MAX_CONFIG_BYTES).decode()
-        said = tomllib.loads(content)
+        written = tomllib.loads(content)
     except OSError as error:
         raise SettingsError(f"--config: cannot read {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
@@ -198,11 +221,16 @@ def _read_config(path: Path) -> dict[str, Any]:
         )
         raise SettingsError(f"--config: {path} is not TOML{place and f' ({place})'}") from None
     allowed = VerifierSettings.model_fields.keys() - {"config"}
-    for name in said:
-        if name not in allowed:
-            near = difflib.get_close_matches(name, allowed, n=1)
-            advice = f": did you mean {near[0]}?" if near else ""
+    said: dict[str, Any] = {}
+    for name, value in written.items():
+        setting = name.replace("-", "_")
+        if setting not in allowed:
+            near = difflib.get_close_matches(setting, allowed, n=1)
+            advice = f": did you mean {near[0].replace('_', '-')}?" if near else ""
             raise SettingsError(f"--config: {path}: unknown name {name}{advice}")
+        if setting in said:
+            raise SettingsError(f"--config: {path}: {name} is there twice, with hyphen and underscore")
+        said[setting] = value
     set_already = {name for name in said if PREFIX + name.upper() in os.environ}
     if REDIS_URL_VARIABLE in os.environ:
         set_already.add("redis_url")

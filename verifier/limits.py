@@ -21,13 +21,17 @@ class Limits:
     threads: int = 16  # grpcio engine: for unary calls
     max_backlog: int = 1_024  # unary calls that may wait: a third of a second of work
     max_streams: int = 256  # open StreamVerify calls
+    # Of one gate; of one connection, where no credential says which gate it is. There is no limit in time on
+    # the first scan of a lane: one that is connected at dawn may be used at eight.
+    max_streams_per_caller: int = 64
     batch_threads: int = 2  # grpcio engine
     max_batch_backlog: int = 32  # VerifyCodes calls that may wait; a full one takes a tenth of a second
+    max_unfinished_batches: int = 64  # Envoy engine: VerifyCodes calls whose message is still coming
     max_connections: int = 4_096
     known_codes: int = 16_384  # codes remembered as verified, 7.5 MB; 0: none
     max_streams_per_connection: int = 128
     # Connections are spread over workers when they are made; ended at this age, give or take a tenth, they
-    # spread anew. Clients connect again by themselves.
+    # spread anew. Clients connect again by themselves. The lanes on one are ended when the grace is over.
     connection_age_s: float = 1_800.0
     connection_age_grace_s: float = 30.0  # for calls under way on it, streams among them
     connection_idle_s: float = 900.0

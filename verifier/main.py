@@ -4,6 +4,7 @@ This is the supervisor's process. It answers no scan, and knows nothing of gRPC.
 """
 
 import contextlib
+import signal
 import time
 from collections.abc import Callable
 from functools import partial
@@ -16,17 +17,19 @@ from verifier.config import (
     VerifierSettings,
     changes_needing_restart,
     read_root_key,
-    with_reloadable,
+    reloaded,
 )
 from verifier.errors import SettingsError
-from verifier.host.engines import choose_engine
+from verifier.host.descriptors import raise_descriptor_limit, say_if_descriptors_are_few
+from verifier.host.engines import EngineName, choose_engine
 from verifier.host.following import Following
 from verifier.host.life import life
-from verifier.host.metrics import Skew, VerifierCollector, serve_metrics
+from verifier.host.metrics import Gauge, Skew, VerifierCollector, serve_metrics
 from verifier.host.port import HeldPort, hold_port
 from verifier.host.run_folder import run_folder
 from verifier.host.shared import SharedMemory
-from verifier.host.supervisor import Configure, Signals, Supervisor
+from verifier.host.signals import Signals
+from verifier.host.supervisor import Configure, Reloaded, Supervisor
 from verifier.host.worker_config import TlsFiles, WorkerConfig
 from verifier.host.workers import Workers
 from verifier.tls import read_certificates, read_pair
@@ -40,12 +43,14 @@ def serve(settings: VerifierSettings, *, load: Callable[[], VerifierSettings]) -
 
     Raises SettingsError when it cannot begin, and WorkersFailed when workers die again and again.
     """
-    with Signals() as signals:
+    with Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         _serve(settings, load, signals)
     _log.info("verifier stopped")
 
 
 def _serve(settings: VerifierSettings, load: Callable[[], VerifierSettings], signals: Signals) -> None:
+    raise_descriptor_limit()
+    say_if_descriptors_are_few(settings.max_connections)
     root = read_root_key(settings.root_key)
     _check_tls(settings.tls)
     port = hold_port(settings.listen)
@@ -58,21 +63,37 @@ def _serve(settings: VerifierSettings, load: Callable[[], VerifierSettings], sig
         configure = partial(
             _worker_config, root=root, port=port, folder=folder, shared_fd=shared.descriptor, life_fd=life_fd
         )
+        engine = choose_engine(settings.engine)
+        _say_if_no_web_page_may_call(settings, engine.name)
         workers = Workers(
-            choose_engine(settings.engine),
+            engine,
             shared.rows,
             count=settings.workers,
             configure=partial(configure, settings),
             monotonic=time.monotonic,
         )
         skew = Skew()
+        outdated = Gauge(
+            "workers_outdated",
+            "Workers that run with another configuration than the newest one.",
+            lambda: workers.outdated,
+        )
         collector = VerifierCollector(
-            shared.rows, restarts=lambda: workers.restarted, skew=skew, gauges=following.gauges()
+            shared.rows,
+            restarts=lambda: workers.restarted,
+            skew=skew,
+            gauges=[*following.gauges(), outdated],
         )
         supervisor = Supervisor(
             workers,
             signals=signals,
-            reload=_Reload(settings, load=load, configure=configure),
+            reload=_Reload(
+                settings,
+                load=load,
+                configure=configure,
+                in_force=lambda: workers.configure,
+                engine=engine.name,
+            ),
             on_ready=partial(_ready, settings, port),
             skew=skew,
             rows=shared.rows,
@@ -92,22 +113,35 @@ class _Reload:
         *,
         load: Callable[[], VerifierSettings],
         configure: Callable[[VerifierSettings, int], WorkerConfig],
+        in_force: Callable[[], Configure],
+        engine: str,
     ) -> None:
+        """`in_force` returns what configures a worker that starts now; `engine` is the name of its engine."""
         self._settings = settings
         self._load = load
         self._configure = configure
+        self._in_force = in_force
+        self._engine = engine
+        self._offered: tuple[Configure, VerifierSettings] | None = None
 
-    def __call__(self) -> Configure | None:
+    def __call__(self) -> Reloaded | None:
         """Return what configures workers from now on; None, with a log line, for settings of no use."""
+        # Compared is with what workers run with, and not with what may have failed to run.
+        if self._offered is not None and self._in_force() is self._offered[0]:
+            self._settings = self._offered[1]
         try:
             new = self._load()
-            _check_tls(new.tls)
+            merged = reloaded(self._settings, new)
+            _check_tls(merged.tls)
         except SettingsError as error:
             _log.error("the configuration cannot be used, the old one holds", trouble=str(error))
             return None
         if names := changes_needing_restart(self._settings, new):
             _log.warning("settings have changed that need a restart", settings=names)
-        return partial(self._configure, with_reloadable(self._settings, new))
+        say_if_descriptors_are_few(merged.max_connections)
+        _say_if_no_web_page_may_call(merged, self._engine)
+        self._offered = partial(self._configure, merged), merged
+        return Reloaded(self._offered[0], names)
 
 
 def _worker_config(
@@ -126,8 +160,6 @@ def _worker_config(
         port=port.port,
         root_public_key=root.public_key,
         redis_url=settings.redis_url,
-        partitions=settings.partitions,
-        mirror_capacity=settings.mirror_capacity,
         max_workers=settings.workers + 1,
         policy=settings.policy,
         gate_auth=settings.effective_gate_auth,
@@ -151,6 +183,12 @@ def _check_tls(tls: TlsFiles | None) -> None:
     read_pair(tls.certificate, tls.key)
     if tls.client_ca is not None:
         read_certificates(tls.client_ca)
+
+
+def _say_if_no_web_page_may_call(settings: VerifierSettings, engine: str) -> None:
+    """Log a warning where `auto` has taken the engine that cannot do what was asked for."""
+    if settings.cors_origins and engine == EngineName.GRPCIO:
+        _log.warning("no web page may call: --cors-origins needs the engine envoy", engine=engine)
 
 
 def _ready(settings: VerifierSettings, port: HeldPort) -> None:

@@ -97,7 +97,7 @@ class StatusMirror(Protocol):
 class FollowedPartition(Protocol):
     """The mirror of one partition as its follower sees it."""
 
-    current_at_s: float  # on the monotonic clock
+    current_at_s: float  # on the clock of ages (verifier.boot_clock)
 
     @property
     def table(self) -> StatusTable | None:

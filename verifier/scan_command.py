@@ -7,6 +7,7 @@ is scanned too early is not seen on the screen.
 import contextlib
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,12 +21,19 @@ if TYPE_CHECKING:
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _MAX_GATE_ID_CHARACTERS = 64  # verifier.proto, VerifyCodeRequest
+# A gate as an issuer lists it (verifier/wire/gate_list.py), and a lane of it.
+_GATE_ID = re.compile(r"[A-Za-z0-9._-]{1,48}(/[^/]+)?")
 _EXIT_DEVICE = 3
 
 
 def _gate_id(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
     if not 1 <= len(value) <= _MAX_GATE_ID_CHARACTERS:
         raise click.BadParameter(f"expected 1 to {_MAX_GATE_ID_CHARACTERS} characters, got {len(value)}")
+    if _GATE_ID.fullmatch(value) is None:
+        raise click.BadParameter(
+            "expected letters, digits, hyphens, dots and underscores, 48 at most, and for a lane of a hub a "
+            "slash and its name"
+        )
     return value
 
 
@@ -55,7 +63,7 @@ def _file_option(name: str, help_text: str, variable: str) -> Callable[[_Command
     show_envvar=True,
     required=True,
     callback=_gate_id,
-    help="The name of this gate, at most 64 characters.",
+    help="The name of this gate, as the issuer lists it; north-3/2 is lane 2 of the hub north-3.",
 )
 @_file_option("--key-file", "The gate's bearer key, as `gatelight-issuer` wrote it.", "KEY_FILE")
 @_file_option("--tls-ca", "PEM: who vouches for the verifier.  [default: whom this machine trusts]", "TLS_CA")
@@ -167,5 +175,5 @@ def _display(gate_id: str, server: str, *, as_json: bool, has_beep: bool) -> "It
         return
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a name that cannot be written is no reason to stop
-    click.echo(f"gate {gate_id} is ready, its verifier is {server}", err=True)
+    click.echo(f"gate {gate_id} reads codes; the first is asked of its verifier at {server}", err=True)
     yield JsonLines(sys.stdout, gate_id=gate_id) if as_json else PlainLines(sys.stdout)

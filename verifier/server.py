@@ -26,6 +26,8 @@ _HARD_LIMIT = 4
 # among these for a moment.
 _MAX_SILENT = 256
 _LOOKAHEAD_BYTES = 64 << 10
+# While draining: how often lanes that are idle by now are ended.
+_END_IDLE_S = 0.05
 
 
 class GrpcServer:
@@ -56,7 +58,7 @@ class GrpcServer:
             credentials=credentials_reader(gate_auth),
             is_overloaded=lambda: self._unary_pool.backlog() > limits.max_backlog,
             has_too_many_batches=lambda: self._batch_pool.backlog() > limits.max_batch_backlog,
-            max_streams=limits.max_streams,
+            limits=limits,
             # A stream holds its thread all day, and a batch is the work of a thousand calls: bounded, on
             # pools of their own, neither starves a handheld.
             stream_pool=self._stream_pool,
@@ -77,9 +79,15 @@ class GrpcServer:
         self._health.set_serving(is_serving)
 
     def drain(self, grace_s: float) -> None:
-        """Say NOT_SERVING, take no new calls, give those under way `grace_s` seconds, and stop."""
+        """Say NOT_SERVING, take no new calls, give those under way `grace_s` seconds, and stop.
+
+        Lanes on which nothing is under way are ended at once.
+        """
         self._health.set_serving(False)
-        self._server.stop(grace_s).wait()
+        stopped = self._server.stop(grace_s)
+        while not stopped.is_set():
+            self._servicer.end_idle_lanes()
+            stopped.wait(_END_IDLE_S)
         for pool in (self._unary_pool, self._stream_pool, self._batch_pool):
             pool.shutdown(wait=False, cancel_futures=True)
 

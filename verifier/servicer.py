@@ -1,6 +1,5 @@
 """The verifier.v1 service on a grpcio server: messages, credentials and errors to verifier.calls and back."""
 
-import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from typing import Any, NoReturn, TypeVar
@@ -10,8 +9,9 @@ import grpc
 from verifier.access.callers import Credentials
 from verifier.call_error import CallError
 from verifier.calls import Calls, late
-from verifier.counters import Counter
-from verifier.limits import MAX_BATCH_BYTES, MAX_SCAN_BYTES
+from verifier.lane_places import LanePlaces
+from verifier.limits import MAX_BATCH_BYTES, MAX_SCAN_BYTES, Limits
+from verifier.open_lanes import OpenLanes
 from verifier.own_pool import on_own_pool
 from verifier.retry_advice import retry_advice
 from verifier.v1 import verifier_pb2 as pb
@@ -34,13 +34,13 @@ class VerifierServicer:
         credentials: Callable[[_Context], Credentials],
         is_overloaded: Callable[[], bool],
         has_too_many_batches: Callable[[], bool],
-        max_streams: int,
+        limits: Limits,
         stream_pool: futures.ThreadPoolExecutor,
         batch_pool: futures.ThreadPoolExecutor,
     ) -> None:
         """`credentials` reads what came with a call. `is_overloaded` is asked once a call; while it says so,
-        calls are refused with a retry delay. So are batches while there are too many, and streams while
-        `max_streams` of them are open.
+        calls are refused with a retry delay. So are batches while there are too many, and lanes past their
+        `limits`.
         """
         self._stream_pool = stream_pool
         self._batch_pool = batch_pool
@@ -48,7 +48,8 @@ class VerifierServicer:
         self._credentials = credentials
         self._is_overloaded = is_overloaded
         self._has_too_many_batches = has_too_many_batches
-        self._streams = threading.BoundedSemaphore(max_streams)
+        self._places = LanePlaces(calls, limits)
+        self._lanes = OpenLanes()
 
     def verify_code(
         self, request: pb.VerifyCodeRequest | CallError, context: _Context
@@ -81,18 +82,16 @@ class VerifierServicer:
         try:
             self._admit(context)
             caller = self._calls.identify(self._credentials(context))
-            if not self._streams.acquire(blocking=False):
-                raise self._calls.overloaded()
-            self._calls.counters.add(Counter.STREAMS_OPEN)
-            try:
-                for request in requests:
+            with self._places.place(caller, context.peer()):
+                for request in self._lanes.requests(requests, context):
                     verdict = self._calls.verify_code(_readable(request).scan, caller, "scan.")
                     yield pb.StreamVerifyResponse(verdict=verdict)
-            finally:
-                self._calls.counters.add(Counter.STREAMS_OPEN, -1)
-                self._streams.release()
         except CallError as error:
             _abort(context, error)
+
+    def end_idle_lanes(self) -> None:
+        """End the streams on which nothing is under way; to be called again and again while draining."""
+        self._lanes.end_idle()
 
     def handlers(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
         """Return the methods by name."""

@@ -4,11 +4,11 @@ Every method raises redis.RedisError when Redis does not answer in time or answe
 StatusUnavailable when it answers with something that is not status.
 """
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from verifier.boot_clock import boot_time_s
 from verifier.errors import StatusUnavailable
 from verifier.redis_connection import connect
 from verifier.wire.status_record import RECORD_BYTES
@@ -49,7 +49,7 @@ class Position:
 
     epoch: bytes
     entry_id: EntryId  # of the newest entry
-    current_at_s: float  # when that entry was written, on our monotonic clock, or a moment before
+    current_at_s: float  # when that entry was written, on our clock of ages, or a moment before
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class StatusReader:
         partition: int,
         partitions: int,
         block_ms: int = BLOCK_MS,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = boot_time_s,
     ) -> None:
         """Read what the issuer with that root wrote, and nobody else.
 

@@ -2,7 +2,9 @@
 
 One turn:
 1. Hold the lease; without it, stand by.
-2. Take the next batches and read their entries. What is damaged is counted and left out.
+2. Take the next batches and read their entries. What is damaged is counted and left out. What is dated more
+   than a day ahead, by a verifier whose clock is wrong, is stored as of now, and counted: else it would come
+   first in every search, and outlive every purge.
 3. Store the entries, in short transactions: on SQLite, the process that serves writes to the same file.
 4. Look for suspected copies among what came.
 5. Acknowledge the batches.
@@ -16,7 +18,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from issuer.archive import metrics
-from issuer.archive.entries import read_batch
+from issuer.archive.entries import MAX_AHEAD_MS, dated_by, read_batch
 from issuer.archive.stream import ScanStream, StreamEntry
 from issuer.archive.suspects import codes_of, suspects_among
 from issuer.register.scans import ScanRow, Scans
@@ -30,6 +32,8 @@ MAX_ROWS = 2_000
 _STAND_BY_S = 1.0
 # SQLite's writers wait by trying again and again: who serves must find the file free nearly as often as not.
 _SHARE_OF_OTHERS = 0.4
+
+_KINDS = {int(kind): kind.name for kind in CredentialKind}
 
 _log = structlog.get_logger("archive")
 
@@ -46,16 +50,21 @@ class Consumer:
         suspects: Suspects,
         walk_s: int,
         shares_file: bool,
+        clock: Callable[[], float] = time.time,
         sleep: Callable[[float], object] = time.sleep,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """With `shares_file`, leave the register to others for as long as it was taken from them."""
+        """With `shares_file`, leave the register to others for as long as it was taken from them.
+
+        `clock` gives Unix seconds.
+        """
         self._stream = stream
         self._scans = scans
         self._showings = showings
         self._suspects = suspects
         self._walk_s = walk_s
         self._shares_file = shares_file
+        self._clock = clock
         self._sleep = sleep
         self._monotonic = monotonic
         self._free_until = 0.0
@@ -86,6 +95,7 @@ class Consumer:
                     entry=entry.entry_id.decode(),
                     entries=len(batch.rows),
                 )
+        rows = self._dated(rows)
         for begin in range(0, len(rows), MAX_ROWS):
             self._store(rows[begin : begin + MAX_ROWS])
         if self._stream.acknowledge(entries):
@@ -93,6 +103,20 @@ class Consumer:
         else:
             _log.warning("another archive has taken over", batches=len(entries))
             self._stream.begin_again()
+
+    def _dated(self, rows: list[ScanRow]) -> list[ScanRow]:
+        now_ms = int(self._clock() * 1000)
+        if max((row.verified_at_ms for row in rows), default=0) <= now_ms + MAX_AHEAD_MS:
+            return rows
+        # Our own clock may be the one that is wrong. What we have archived was not ahead.
+        now_ms = max(now_ms, self._scans.newest_ms() or 0)
+        dated = dated_by(rows, now_ms=now_ms)
+        if ahead := sum(old is not new for old, new in zip(rows, dated, strict=True)):
+            metrics.AHEAD.inc(ahead)
+            _log.warning(
+                "scans dated over a day ahead are stored as of now: set that clock right", scans=ahead
+            )
+        return dated
 
     def _store(self, rows: Sequence[ScanRow]) -> None:
         began = self._monotonic()
@@ -110,7 +134,7 @@ class Consumer:
         for code in self._showings.shown_elsewhere(codes_of(rows, walk_s=self._walk_s)):
             found = suspects_among(self._showings.of_code(code), walk_s=self._walk_s)
             for suspect in self._suspects.add(found):
-                kind = CredentialKind(suspect.kind).name
+                kind = _KINDS.get(suspect.kind, "UNKNOWN")  # of a verifier newer than we are
                 metrics.SUSPECTS.labels(kind).inc()
                 _log.warning(
                     "suspected copy: one code at two gates; see gatelight-issuer scan suspects",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 
-from issuer.register.scans import GATE_END, ScanRow
+from issuer.register.scans import ScanRow, gate_and_lane
 from verifier.v1.scan_log_pb2 import ScanLogEntry
 from verifier.wire.scan_log import MAX_BATCH_BYTES, frame, read_frames
 
@@ -24,6 +24,8 @@ _CODE_HASH_LENGTHS = (0, 16)
 # The end of the year 9999, Unix seconds.
 _MAX_TIME = 253_402_300_799
 _MAX_ENUM = 255
+# No honest clock is that far ahead.
+MAX_AHEAD_MS = 86_400_000
 _MAX_STATUS_AGE_MS = 2**63 - 1
 
 
@@ -50,6 +52,15 @@ def read_batch(frames: bytes | None) -> Batch:
             rows.append(row)
         sound_until = end
     return Batch(rows, is_damaged or sound_until != len(frames))
+
+
+def dated_by(rows: Sequence[ScanRow], *, now_ms: int) -> list[ScanRow]:
+    """Return the rows, those dated more than a day ahead of `now_ms` with that time instead.
+
+    An identity has no time in it: what is shipped twice is still stored once.
+    """
+    latest_ms = now_ms + MAX_AHEAD_MS
+    return [row if row.verified_at_ms <= latest_ms else row._replace(verified_at_ms=now_ms) for row in rows]
 
 
 def identity_of(gate_id: bytes, scan_id: bytes, verdict: int, code_hash: bytes, not_before: int) -> bytes:
@@ -85,12 +96,12 @@ def _read_entry(content: bytes) -> ScanRow | None:
         and 0 <= expires_at <= _MAX_TIME
     ):
         return None
-    gate, slash, lane = gate_id.partition(GATE_END)
+    gate, lane = gate_and_lane(gate_id)
     return ScanRow(
         identity_of(gate_id, scan_id, verdict, code_hash, not_before),
         scan_id,
         gate,
-        slash + lane,
+        lane,
         verified_at_ms,
         entry.credential_index,
         kind,

@@ -48,9 +48,10 @@ def archive(settings: ArchiveSettings) -> None:
         contextlib.closing(Database.open(settings.register_url or folder.register)) as database,
         metrics_served(settings.metrics_listen),
     ):
+        scans = Scans(database=database)
         consumer = Consumer(
             stream=stream,
-            scans=Scans(database=database),
+            scans=scans,
             showings=Showings(database=database),
             suspects=Suspects(database=database),
             walk_s=settings.walk_s,
@@ -58,12 +59,14 @@ def archive(settings: ArchiveSettings) -> None:
         )
         purge = DailyPurge(
             purges=Purges(database=database),
+            scans=scans,
             retention_days=settings.retention_days,
             clock=time.time,
             monotonic=time.monotonic,
             clock_guard=ClockGuard(
                 monotonic=time.monotonic, last_recorded_at=functools.partial(last_recorded_at, database)
             ),
+            is_working=lambda: stream.is_held,
         )
         loops = (
             Loop(consumer.turn, name="archive", pause_s=0, retry_s=_RETRY_S),

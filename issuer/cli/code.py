@@ -27,6 +27,9 @@ def code() -> None:
 def show_code(session: Session, *, credential_index: int) -> None:
     """Draw the current code of a credential in the terminal.
 
+    A credential may ask for codes 10 times at once and 60 times an hour, unless the issuer was started with
+    other limits (--bundle-burst, --bundles-per-hour); beyond that the issuer says how long to wait.
+
     Example: gatelight-issuer code show 17
     """
     from issuer.drawing import draw, terminal_text  # noqa: PLC0415 - help starts faster without

@@ -6,11 +6,13 @@ from typing import Any
 
 import click
 
+from issuer import requests
 from issuer.cli.errors import Refused
 from issuer.cli.known_by import certificate_sha256, new_key, require_one
 from issuer.cli.moments import time_field
 from issuer.cli.options import FILE, limited
 from issuer.cli.session import Session, asks_issuer, changes
+from issuer.errors import InvalidArgument
 from issuer.v1 import admin_pb2
 from issuer.v1 import gates_pb2 as pb
 
@@ -52,10 +54,15 @@ def add_gate(
     """
     require_one(key_to, certificate, whose="gate")
     sha256 = None if certificate is None else certificate_sha256(certificate)
+    try:
+        requests.gate_id(gate_id)
+    except InvalidArgument as refusal:
+        raise Refused(f"{refusal}. Mend that, and try again.") from None
     if not any(one.name == group for one in session.ask(_groups(session), pb.ListGroupsRequest()).groups):
         raise Refused(f"there is no group {group}: add it with `gatelight-issuer group add {group} --apply`")
     if _find(session, gate_id) is not None:
         raise Refused(f"there is a gate {gate_id} already: see `gatelight-issuer gate list`")
+    _require_free(session, sha256)
     if session.is_agreed(f"add the gate {gate_id} to the group {group}", apply=apply):
         request = pb.AddGateRequest(gate_id=gate_id, group=group)
         _give(session, session.client.gates.AddGate, request, key_to, sha256)
@@ -83,6 +90,7 @@ def renew_gate(
             f"gate {gate_id} has two credentials: take the old one away first, `gatelight-issuer gate "
             f"drop-credential {gate_id} SHA256`; it has {_in_words(held)}"
         )
+    _require_free(session, sha256)
     what = "key" if sha256 is None else "certificate"
     beside = f", beside {_in_words(held)}" if held else ""  # none: after a restore
     if session.is_agreed(f"give the gate {gate_id} a further {what}{beside}", apply=apply):
@@ -200,7 +208,9 @@ def _pages(session: Session, *, group: str = "", limit: int | None = None) -> It
 
 
 def _find(session: Session, gate_id: str) -> pb.Gate | None:
-    return next((one for page in _pages(session) for one in page if one.gate_id == gate_id), None)
+    found = session.ask(session.client.gates.ListGates, pb.ListGatesRequest(gate_id=gate_id)).gates
+    # An issuer before this field was there sends the first page of all.
+    return next((one for one in found if one.gate_id == gate_id), None)
 
 
 def _require(session: Session, gate_id: str) -> pb.Gate:
@@ -208,6 +218,18 @@ def _require(session: Session, gate_id: str) -> pb.Gate:
     if found is None:
         raise Refused(f"there is no gate {gate_id}: see `gatelight-issuer gate list`")
     return found
+
+
+def _require_free(session: Session, certificate_sha256: bytes | None) -> None:
+    """End the command if a gate is known by the certificate already; None: by a key that is made later."""
+    if certificate_sha256 is None:
+        return
+    credential = pb.GateCredential(certificate_sha256=certificate_sha256)
+    found = session.ask(session.client.gates.ListGates, pb.ListGatesRequest(credential=credential)).gates
+    # As above of an older issuer, which refuses it then with --apply.
+    its = next((one for one in found if credential in one.credentials), None)
+    if its is not None:
+        raise Refused(f"gate {its.gate_id} is known by this certificate: make a new one")
 
 
 def _credentials(found: pb.Gate) -> list[tuple[str, bytes]]:

@@ -87,8 +87,12 @@ def set_policy(session: Session, *, name: str, apply: bool, **options: Any) -> N
     policy = _changed(found.policy, options)
     if policy == found.policy:
         raise Refused(f"the group {name} asks for that already: {_in_words(policy)}")
-    plan = f"set the group {name} (gates: {found.gates}), now {_in_words(found.policy)}, to "
-    if session.is_agreed(f"{plan}{_in_words(policy)}", apply=apply):
+    plan = (
+        f"set the policy of the group {name} (gates: {found.gates})\n"
+        f"  is:       {_in_words(found.policy)}\n"
+        f"  will be:  {_in_words(policy)}"
+    )
+    if session.is_agreed(plan, apply=apply):
         request = pb.SetGroupPolicyRequest(name=name, policy=policy)
         session.show_done(
             {"group": name}, publication(session.ask(session.client.gates.SetGroupPolicy, request))

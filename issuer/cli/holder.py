@@ -8,7 +8,7 @@ import click
 from issuer.cli.describe import credential_fields, holder_fields, status_fields, status_in_words
 from issuer.cli.errors import Refused
 from issuer.cli.import_options import ImportOptions, import_options, run_import
-from issuer.cli.options import FILE, HOLDER_ID, confirm, confirmed, limited, reveals
+from issuer.cli.options import FILE, HOLDER_ID, Asked, confirm, confirmed, limited, reveals
 from issuer.cli.rows import HOLDERS
 from issuer.cli.session import Session, asks_issuer, changes
 from issuer.cli.tables import print_fields, print_json
@@ -33,9 +33,11 @@ def holder() -> None:
 
 
 @holder.command("add")
-@click.option("--name", prompt=True, help="The holder's name, stored as given.")
-@click.option("--document-type", prompt=True, help="Such as ID or PASSPORT.")
-@click.option("--document-number", prompt=True, help="Kept as a keyed hash and the last four characters.")
+@click.option("--name", cls=Asked, prompt=True, help="The holder's name, stored as given.")
+@click.option("--document-type", cls=Asked, prompt=True, help="Such as ID or PASSPORT.")
+@click.option(
+    "--document-number", cls=Asked, prompt=True, help="Kept as a keyed hash and the last four characters."
+)
 @click.option("--region", default="", help="Where the holder is registered.")
 @click.option("--guardian", type=HOLDER_ID, default=None, help="Who carries this one's credentials, by id.")
 @click.option("--external-id", default="", help="The holder's id in the system that the entry comes from.")

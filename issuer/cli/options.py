@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,6 +17,20 @@ COLOUR = click.Choice(["GREEN", "YELLOW", "RED"], case_sensitive=False)
 CREDENTIAL_STATE = click.Choice(["ACTIVE", "SUSPENDED", "REVOKED", "EXPIRED"], case_sensitive=False)
 
 YES_HELP = "Do not ask once more; without a terminal nothing is asked in any case."
+
+
+class Asked(click.Option):
+    """An option with a prompt; where there is no terminal to ask at, it says that it has to be given."""
+
+    def prompt_for_value(self, ctx: click.Context) -> Any:
+        """Ask for it; raises UsageError at the end of an input that is no terminal."""
+        try:
+            return super().prompt_for_value(ctx)
+        except click.Abort:
+            if sys.stdin.isatty():
+                raise
+            click.echo(err=True)
+            raise click.UsageError(f"give {self.opts[0]}: there is no terminal to ask for it") from None
 
 
 def limited(command: Callable[..., None]) -> Callable[..., None]:

@@ -16,7 +16,12 @@ _STATS = ("gate_id", "quarter_at", "people", "scans", "verdicts", "colours")
 _SUSPECTS = ("seq", "credential_index", "kind", "first_gate_id", "first_at", "second_gate_id", "second_at")
 _PURGES = ("seq", "purged_at", "before", "scans", "suspects")
 _MAX_PAGE = 1_000
-_SINCE = Moment()
+_SINCE = Moment(is_past=True)
+_FORMS = "2026-11-21T07:00 (local), Unix seconds, or -90m, -2h, -7d before now."
+_VERDICTS = click.Choice(
+    [name.removeprefix("VERDICT_") for name, number in verifier_pb2.Verdict.items() if number],
+    case_sensitive=False,
+)
 
 
 @click.group()
@@ -30,8 +35,8 @@ def _gate(command: Any) -> Any:
 
 def _times(command: Any) -> Any:
     for option in (
-        click.option("--to", "until", type=_SINCE, help="Only before this time."),
-        click.option("--from", "since", type=_SINCE, help="Only from this time on."),
+        click.option("--to", "until", type=_SINCE, help="Only before this time; as for --from."),
+        click.option("--from", "since", type=_SINCE, help=f"Only from this time on: {_FORMS}"),
     ):
         command = option(command)
     return command
@@ -41,6 +46,7 @@ def _times(command: Any) -> Any:
 @_gate
 @_times
 @click.option("--credential", type=CREDENTIAL_INDEX, help="Only of this credential.")
+@click.option("--verdict", type=_VERDICTS, help="Only those with this verdict.")
 @limited
 @asks_issuer
 def search_scans(
@@ -50,14 +56,21 @@ def search_scans(
     since: int | None,
     until: int | None,
     credential: int | None,
+    verdict: str | None,
     limit: int | None,
 ) -> None:
     """Find scans, the newest first. For auditors; it is recorded who searched for what.
 
+    One lane of a hub (--gate north-3/2) is searched a day at a time: with --from, or with --credential.
+
     Example: gatelight-issuer scan search --gate north-3 --from 2026-11-21T07:00 --to 2026-11-21T09:00
     """
     request = pb.SearchScansRequest(
-        gate_id=gate, from_ms=_ms(since), to_ms=_ms(until), credential_index=credential or 0
+        gate_id=gate,
+        from_ms=_ms(since),
+        to_ms=_ms(until),
+        credential_index=credential or 0,
+        verdict=None if verdict is None else f"VERDICT_{verdict}",
     )
     pages = _pages(session, session.client.scans.SearchScans, request, items="scans", limit=limit)
     is_json = session.is_json
@@ -72,7 +85,8 @@ def search_scans(
 def show_stats(
     session: Session, *, gate: str, since: int | None, until: int | None, limit: int | None
 ) -> None:
-    """Count people, verdicts and colours by gate and quarter of an hour; the last 24 hours by default.
+    """Count people, verdicts and colours by gate and quarter of an hour; by default of the 24 hours before
+    --to, which is now.
 
     Example: gatelight-issuer scan stats --gate north-3 --from 2026-11-21T07:00
     """
@@ -83,7 +97,7 @@ def show_stats(
 
 
 @scan.command("suspects")
-@click.option("--from", "since", type=_SINCE, help="Only from this time on.")
+@click.option("--from", "since", type=_SINCE, help=f"Only from this time on: {_FORMS}")
 @click.option("--credential", type=CREDENTIAL_INDEX, help="Only of this credential.")
 @limited
 @asks_issuer

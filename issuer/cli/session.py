@@ -35,7 +35,7 @@ _ADVICE = {
     "PERMISSION_DENIED": (
         "Ask somebody who has it, or name the file with the key of such a client with --key-file."
     ),
-    "RESOURCE_EXHAUSTED": "Wait as long as it says, and try again.",
+    "RESOURCE_EXHAUSTED": "Wait a little, and try again.",
 }
 _MISSING = re.compile(r"\bno (holder|credential|key|client|request|consent|gate|group)\b")
 _LISTED = frozenset({"holder", "credential", "key", "client", "approval", "gate", "group"})
@@ -238,9 +238,9 @@ def explain(error: "grpc.RpcError", server: str, *, then: str = "") -> click.Cli
     """Return the end of the command that a failed call means; `then` is added to the advice."""
     code, details = error.code().name, error.details() or ""
     if code in _ADVICE:
-        return Refused(
-            f"the issuer says no: {_PLACE_IN_LIST.sub('', details)}. {_advice(code, details)}{then}"
-        )
+        wait_s = retry_delay_s(error)
+        advice = _advice(code, details) if wait_s is None else f"Try again in {wait_s} s."
+        return Refused(f"the issuer says no: {_PLACE_IN_LIST.sub('', details)}. {advice}{then}")
     if details.startswith("failed to connect"):
         for said, advice in _NOT_CONNECTED:
             if said in details:
@@ -256,6 +256,24 @@ def explain(error: "grpc.RpcError", server: str, *, then: str = "") -> click.Cli
         )
     again = "" if details.endswith("try again") else " Try again."
     return NoAnswer(f"the issuer at {server} could not do it ({code}): {details}.{again}{then}")
+
+
+def retry_delay_s(error: "grpc.RpcError") -> int | None:
+    """Return in how many seconds it is worth asking again; None where the issuer does not say."""
+    from google.protobuf.message import DecodeError  # noqa: PLC0415 - for failures only
+    from google.rpc import error_details_pb2, status_pb2  # noqa: PLC0415
+
+    metadata: Any = error.trailing_metadata() if hasattr(error, "trailing_metadata") else None
+    for name, value in metadata or ():
+        if name == "grpc-status-details-bin":
+            delay = error_details_pb2.RetryInfo()
+            try:
+                found = [one for one in status_pb2.Status.FromString(value).details if one.Unpack(delay)]
+            except DecodeError:
+                continue
+            if found:
+                return max(1, int(delay.retry_delay.seconds) + (delay.retry_delay.nanos > 0))
+    return None
 
 
 def _advice(code: str, details: str) -> str:

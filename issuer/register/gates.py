@@ -7,7 +7,7 @@ be missing in the list that is signed next.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Column, Connection, delete, func, insert, select, update
+from sqlalchemy import Column, Connection, Select, delete, func, insert, select, update
 
 from issuer.errors import FailedPrecondition, NotFound
 from issuer.register.database import Database
@@ -148,15 +148,27 @@ class Gates:
             connection.execute(delete(gates).where(gates.c.gate_id == gate_id))
             raise_version(connection, now=now)
 
-    def page(self, *, group: str, page_size: int, after_gate_id: str) -> tuple[Sequence[GateEntry], bool]:
+    def page(
+        self,
+        *,
+        group: str,
+        page_size: int,
+        after_gate_id: str,
+        gate_id: str = "",
+        credential: GateCredential | None = None,
+    ) -> tuple[Sequence[GateEntry], bool]:
         """Return gates by gate_id, and whether there are more.
 
-        An empty `group` stands for all, an empty `after_gate_id` for the first page. Raises NotFound for a
-        group that is not there.
+        An empty `group` or `gate_id`, or no `credential`, stands for all, an empty `after_gate_id` for the
+        first page. Raises NotFound for a group that is not there.
         """
         query = select(gates).order_by(gates.c.gate_id).limit(page_size + 1)
         if group:
             query = query.where(gates.c.group_name == group)
+        if gate_id:
+            query = query.where(gates.c.gate_id == gate_id)
+        if credential is not None:
+            query = query.where(gates.c.gate_id.in_(_known_by(credential)))
         if after_gate_id:
             query = query.where(gates.c.gate_id > after_gate_id)
         with self._database.read() as connection:
@@ -165,8 +177,8 @@ class Gates:
             rows = connection.execute(query).all()
             found = rows[:page_size]
             credentials: dict[str, list[GateCredential]] = {row.gate_id: [] for row in found}
-            for gate_id, credential in _credentials_of(connection, list(credentials)):
-                credentials[gate_id].append(credential)
+            for its_gate_id, credential in _credentials_of(connection, list(credentials)):
+                credentials[its_gate_id].append(credential)
         entries = [
             GateEntry(row.gate_id, row.group_name, credentials[row.gate_id], row.added_at) for row in found
         ]
@@ -202,9 +214,12 @@ def _require_gate(connection: Connection, gate_id: str) -> None:
         raise NotFound(f"there is no gate {gate_id}")
 
 
+def _known_by(credential: GateCredential) -> Select[tuple[str]]:
+    return select(gate_credentials.c.gate_id).where(gate_credentials.c.sha256 == credential.sha256)
+
+
 def _require_free(connection: Connection, credential: GateCredential) -> None:
-    which = select(gate_credentials.c.gate_id).where(gate_credentials.c.sha256 == credential.sha256)
-    if (gate_id := connection.scalar(which)) is not None:
+    if (gate_id := connection.scalar(_known_by(credential))) is not None:
         raise FailedPrecondition(f"gate {gate_id} is known by this key or certificate: make a new one")
 
 

@@ -44,11 +44,16 @@ class Purges:
             row = connection.execute(query).first()
         return None if row is None else _entry(row)
 
-    def begin(self, *, retention_days: int, now: int, is_daily: bool) -> PurgeEntry:
-        """Enter the report of a purge that has removed nothing yet; raises RegisterUnavailable."""
+    def begin(
+        self, *, retention_days: int, now: int, is_daily: bool, from_s: int | None = None
+    ) -> PurgeEntry:
+        """Enter the report of a purge that has removed nothing yet; raises RegisterUnavailable.
+
+        The retention is counted back from `from_s`, Unix seconds; None: from `now`.
+        """
         values = {
             "purged_at": now,
-            "before_ms": _before_ms(retention_days, now),
+            "before_ms": _before_ms(retention_days, now if from_s is None else from_s),
             "retention_days": retention_days,
             "is_daily": int(is_daily),
             "is_done": 0,

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, case, func, select
 
 from issuer.register.database import Database
-from issuer.register.scans import GATE_END, at_gate
-from issuer.register.schema import scans
+from issuer.register.scans import IS_NO_SHOWING, at_gate, gate_and_lane
+from issuer.register.schema import credentials, scans
 
 QUARTER_MS = 900_000
 # A day of a gate is counted at a time.
@@ -28,7 +28,7 @@ class QuarterStats:
 
     gate_id: bytes
     quarter_at: int  # Unix seconds
-    people: int  # different credentials; codes that are not authentic are nobody's
+    people: int  # different holders; a credential that is not on the register is one, too
     verdicts: Mapping[int, int]  # scans by verdict
     colours: Mapping[int, int]  # scans by colour, 0 for none
 
@@ -75,7 +75,7 @@ def _gates(
 ) -> Iterator[StatsPlace]:
     """Yield the gates to count, each with the moment from which on."""
     if gate_id:
-        yield after or StatsPlace(gate_id.partition(GATE_END)[0], from_ms)
+        yield after or StatsPlace(gate_and_lane(gate_id)[0], from_ms)
         return
     if after is not None:
         yield after
@@ -101,11 +101,15 @@ def _some_quarters(
     quarter = (moment // QUARTER_MS).label("quarter")
     # Not before the beginning: a quarter that is cut by it is counted from there on.
     counted = (*at, moment >= max(place.from_ms, 0), moment < min(until_ms, to_ms))
-    authentic = func.nullif(scans.c.credential_index, 0)
+    # Below 0 there are no ids of holders.
+    holder = func.coalesce(credentials.c.holder_id, -func.nullif(scans.c.credential_index, 0))
+    shown = case((scans.c.verdict.not_in(IS_NO_SHOWING), holder))
+    with_holders = scans.outerjoin(credentials, credentials.c.credential_index == scans.c.credential_index)
     people = {
         row.quarter: row.people
         for row in connection.execute(
-            select(quarter, func.count(authentic.distinct()).label("people"))
+            select(quarter, func.count(shown.distinct()).label("people"))
+            .select_from(with_holders)
             .where(*counted)
             .group_by(quarter)
         )

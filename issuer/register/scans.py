@@ -8,7 +8,7 @@ own and from there, where it leaves out by itself what is there already.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, tuple_
 
 from issuer.register.address import SQLITE
 from issuer.register.database import Database
@@ -83,6 +83,12 @@ class Scans:
 
             return insert_new(connection, scans.name, rows)
 
+    def newest_ms(self) -> int | None:
+        """Return when the newest scan was made, Unix ms; None: there is none. Raises RegisterUnavailable."""
+        with self._database.read() as connection:
+            newest: int | None = connection.scalar(select(func.max(scans.c.verified_at_ms)))
+        return newest
+
     def page(
         self,
         *,
@@ -90,6 +96,7 @@ class Scans:
         from_ms: int = 0,
         to_ms: int = 0,
         credential_index: int = 0,
+        verdict: int = 0,
         page_size: int,
         before: Place | None = None,
     ) -> tuple[Sequence[ScanRow], Place | None]:
@@ -98,14 +105,20 @@ class Scans:
         What is empty or 0 does not narrow the search; `from_ms` is included, `to_ms` is not. Raises
         RegisterUnavailable.
         """
-        query = select(scans).where(*at_gate(gate_id))
+        query = select(scans)
         if from_ms:
             query = query.where(scans.c.verified_at_ms >= from_ms)
         if to_ms:
             query = query.where(scans.c.verified_at_ms < to_ms)
         if credential_index:
-            # The second condition lets the index of authentic scans be used.
+            # The second condition lets the index of authentic scans be used. A credential has a few scans a
+            # day and a gate thousands, which SQLite does not know: look for the gate among the former.
             query = query.where(scans.c.credential_index == credential_index, scans.c.credential_index > 0)
+            query = query.where(*at_gate(gate_id, gate=func.coalesce(scans.c.gate, b"")))
+        else:
+            query = query.where(*at_gate(gate_id))
+        if verdict:
+            query = query.where(scans.c.verdict == verdict)
         query = _behind(query, before)
         query = query.order_by(scans.c.verified_at_ms.desc(), scans.c.identity.desc()).limit(page_size + 1)
         with self._database.read() as connection:
@@ -116,17 +129,28 @@ class Scans:
         return rows[:page_size], Place(last.verified_at_ms, last.identity)
 
 
-def at_gate(gate_id: bytes) -> Sequence[ColumnElement[bool]]:
-    """Return the conditions for scans at a gate, its lanes included; none for all gates."""
+def gate_and_lane(gate_id: bytes) -> tuple[bytes, bytes]:
+    """Return a gate_id in its two parts: the lane begins with the first slash behind a gate's first byte.
+
+    A gate_id that begins with a slash is anybody's text, and no lane of a gate without a name.
+    """
+    slash_at = gate_id.find(GATE_END, 1)
+    return (gate_id, b"") if slash_at < 0 else (gate_id[:slash_at], gate_id[slash_at:])
+
+
+def at_gate(gate_id: bytes, *, gate: ColumnElement[bytes] = scans.c.gate) -> Sequence[ColumnElement[bool]]:
+    """Return the conditions for scans at a gate, its lanes included; none for all gates.
+
+    `gate` is the column; an expression of the same value keeps its index out of it.
+    """
     if not gate_id:
         return ()
-    gate, slash, lane = gate_id.partition(GATE_END)
-    if not slash:
-        return (scans.c.gate == gate,)
-    lane = slash + lane
+    name, lane = gate_and_lane(gate_id)
+    if not lane:
+        return (gate == name,)
     # Lanes of a lane are those that go on with a slash; "0" is the character behind it.
     below = and_(scans.c.lane > lane + GATE_END, scans.c.lane < lane + bytes([GATE_END[0] + 1]))
-    return scans.c.gate == gate, or_(scans.c.lane == lane, below)
+    return gate == name, or_(scans.c.lane == lane, below)
 
 
 def _behind(query: Select[Any], place: Place | None) -> Select[Any]:

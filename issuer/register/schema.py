@@ -262,7 +262,7 @@ scans = Table(
     # archive.entries.identity_of: what is shipped twice is stored once.
     Column("identity", LargeBinary, primary_key=True),
     # What gates and scanners call themselves is anybody's text, with NUL in it if they like: bytes (UTF-8)
-    # as they came. A gate_id is cut before its first slash: gate + lane is what was said.
+    # as they came. A gate_id is cut before a slash that is not its first byte: gate + lane is what was said.
     Column("scan_id", LargeBinary, nullable=False),
     Column("gate", LargeBinary, nullable=False),
     Column("lane", LargeBinary, nullable=False),

@@ -171,14 +171,18 @@ class RemoveGateResponse(_message.Message):
     def __init__(self, is_published: _Optional[bool] = ...) -> None: ...
 
 class ListGatesRequest(_message.Message):
-    __slots__ = ("group", "page_size", "after_gate_id")
+    __slots__ = ("group", "page_size", "after_gate_id", "gate_id", "credential")
     GROUP_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     AFTER_GATE_ID_FIELD_NUMBER: _ClassVar[int]
+    GATE_ID_FIELD_NUMBER: _ClassVar[int]
+    CREDENTIAL_FIELD_NUMBER: _ClassVar[int]
     group: str
     page_size: int
     after_gate_id: str
-    def __init__(self, group: _Optional[str] = ..., page_size: _Optional[int] = ..., after_gate_id: _Optional[str] = ...) -> None: ...
+    gate_id: str
+    credential: GateCredential
+    def __init__(self, group: _Optional[str] = ..., page_size: _Optional[int] = ..., after_gate_id: _Optional[str] = ..., gate_id: _Optional[str] = ..., credential: _Optional[_Union[GateCredential, _Mapping]] = ...) -> None: ...
 
 class ListGatesResponse(_message.Message):
     __slots__ = ("gates", "has_more")

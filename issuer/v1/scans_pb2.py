@@ -26,7 +26,7 @@ from verifier.v1 import scan_log_pb2 as verifier_dot_v1_dot_scan__log__pb2
 from verifier.v1 import verifier_pb2 as verifier_dot_v1_dot_verifier__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15issuer/v1/scans.proto\x12\tissuer.v1\x1a\x1averifier/v1/scan_log.proto\x1a\x1averifier/v1/verifier.proto\"\x86\x01\n\x12SearchScansRequest\x12\x0f\n\x07gate_id\x18\x01 \x01(\t\x12\x0f\n\x07\x66rom_ms\x18\x02 \x01(\x03\x12\r\n\x05to_ms\x18\x03 \x01(\x03\x12\x18\n\x10\x63redential_index\x18\x04 \x01(\r\x12\x11\n\tpage_size\x18\x05 \x01(\r\x12\x12\n\npage_token\x18\x06 \x01(\t\"X\n\x13SearchScansResponse\x12(\n\x05scans\x18\x01 \x03(\x0b\x32\x19.verifier.v1.ScanLogEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"m\n\x13GetScanStatsRequest\x12\x0f\n\x07gate_id\x18\x01 \x01(\t\x12\x0f\n\x07\x66rom_ms\x18\x02 \x01(\x03\x12\r\n\x05to_ms\x18\x03 \x01(\x03\x12\x11\n\tpage_size\x18\x04 \x01(\r\x12\x12\n\npage_token\x18\x05 \x01(\t\"T\n\x14GetScanStatsResponse\x12#\n\x05stats\x18\x01 \x03(\x0b\x32\x14.issuer.v1.ScanStats\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x94\x01\n\tScanStats\x12\x0f\n\x07gate_id\x18\x01 \x01(\t\x12\x12\n\nquarter_at\x18\x02 \x01(\x03\x12\x0e\n\x06people\x18\x03 \x01(\x04\x12)\n\x08verdicts\x18\x04 \x03(\x0b\x32\x17.issuer.v1.VerdictCount\x12\'\n\x07\x63olours\x18\x05 \x03(\x0b\x32\x16.issuer.v1.ColourCount\"D\n\x0cVerdictCount\x12%\n\x07verdict\x18\x01 \x01(\x0e\x32\x14.verifier.v1.Verdict\x12\r\n\x05scans\x18\x02 \x01(\x04\"A\n\x0b\x43olourCount\x12#\n\x06\x63olour\x18\x01 \x01(\x0e\x32\x13.verifier.v1.Colour\x12\r\n\x05scans\x18\x02 \x01(\x04\"g\n\x13ListSuspectsRequest\x12\x0f\n\x07\x66rom_ms\x18\x01 \x01(\x03\x12\x18\n\x10\x63redential_index\x18\x02 \x01(\r\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\nbefore_seq\x18\x04 \x01(\x04\"N\n\x14ListSuspectsResponse\x12$\n\x08suspects\x18\x01 \x03(\x0b\x32\x12.issuer.v1.Suspect\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"\xb5\x01\n\x07Suspect\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\x18\n\x10\x63redential_index\x18\x02 \x01(\r\x12)\n\x04kind\x18\x03 \x01(\x0e\x32\x1b.verifier.v1.CredentialKind\x12\x15\n\rfirst_gate_id\x18\x04 \x01(\t\x12\x13\n\x0b\x66irst_at_ms\x18\x05 \x01(\x03\x12\x16\n\x0esecond_gate_id\x18\x06 \x01(\t\x12\x14\n\x0csecond_at_ms\x18\x07 \x01(\x03\"?\n\x11PurgeScansRequest\x12\x16\n\x0eretention_days\x18\x01 \x01(\r\x12\x12\n\nis_dry_run\x18\x02 \x01(\x08\"5\n\x12PurgeScansResponse\x12\x1f\n\x05purge\x18\x01 \x01(\x0b\x32\x10.issuer.v1.Purge\":\n\x11ListPurgesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\nbefore_seq\x18\x02 \x01(\x04\"H\n\x12ListPurgesResponse\x12 \n\x06purges\x18\x01 \x03(\x0b\x32\x10.issuer.v1.Purge\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"[\n\x05Purge\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\x11\n\tpurged_at\x18\x02 \x01(\x03\x12\x11\n\tbefore_ms\x18\x03 \x01(\x03\x12\r\n\x05scans\x18\x04 \x01(\x04\x12\x10\n\x08suspects\x18\x05 \x01(\x04\x32\x93\x03\n\x0bScanService\x12L\n\x0bSearchScans\x12\x1d.issuer.v1.SearchScansRequest\x1a\x1e.issuer.v1.SearchScansResponse\x12O\n\x0cGetScanStats\x12\x1e.issuer.v1.GetScanStatsRequest\x1a\x1f.issuer.v1.GetScanStatsResponse\x12O\n\x0cListSuspects\x12\x1e.issuer.v1.ListSuspectsRequest\x1a\x1f.issuer.v1.ListSuspectsResponse\x12I\n\nPurgeScans\x12\x1c.issuer.v1.PurgeScansRequest\x1a\x1d.issuer.v1.PurgeScansResponse\x12I\n\nListPurges\x12\x1c.issuer.v1.ListPurgesRequest\x1a\x1d.issuer.v1.ListPurgesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15issuer/v1/scans.proto\x12\tissuer.v1\x1a\x1averifier/v1/scan_log.proto\x1a\x1averifier/v1/verifier.proto\"\xad\x01\n\x12SearchScansRequest\x12\x0f\n\x07gate_id\x18\x01 \x01(\t\x12\x0f\n\x07\x66rom_ms\x18\x02 \x01(\x03\x12\r\n\x05to_ms\x18\x03 \x01(\x03\x12\x18\n\x10\x63redential_index\x18\x04 \x01(\r\x12\x11\n\tpage_size\x18\x05 \x01(\r\x12\x12\n\npage_token\x18\x06 \x01(\t\x12%\n\x07verdict\x18\x07 \x01(\x0e\x32\x14.verifier.v1.Verdict\"X\n\x13SearchScansResponse\x12(\n\x05scans\x18\x01 \x03(\x0b\x32\x19.verifier.v1.ScanLogEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"m\n\x13GetScanStatsRequest\x12\x0f\n\x07gate_id\x18\x01 \x01(\t\x12\x0f\n\x07\x66rom_ms\x18\x02 \x01(\x03\x12\r\n\x05to_ms\x18\x03 \x01(\x03\x12\x11\n\tpage_size\x18\x04 \x01(\r\x12\x12\n\npage_token\x18\x05 \x01(\t\"T\n\x14GetScanStatsResponse\x12#\n\x05stats\x18\x01 \x03(\x0b\x32\x14.issuer.v1.ScanStats\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x94\x01\n\tScanStats\x12\x0f\n\x07gate_id\x18\x01 \x01(\t\x12\x12\n\nquarter_at\x18\x02 \x01(\x03\x12\x0e\n\x06people\x18\x03 \x01(\x04\x12)\n\x08verdicts\x18\x04 \x03(\x0b\x32\x17.issuer.v1.VerdictCount\x12\'\n\x07\x63olours\x18\x05 \x03(\x0b\x32\x16.issuer.v1.ColourCount\"D\n\x0cVerdictCount\x12%\n\x07verdict\x18\x01 \x01(\x0e\x32\x14.verifier.v1.Verdict\x12\r\n\x05scans\x18\x02 \x01(\x04\"A\n\x0b\x43olourCount\x12#\n\x06\x63olour\x18\x01 \x01(\x0e\x32\x13.verifier.v1.Colour\x12\r\n\x05scans\x18\x02 \x01(\x04\"g\n\x13ListSuspectsRequest\x12\x0f\n\x07\x66rom_ms\x18\x01 \x01(\x03\x12\x18\n\x10\x63redential_index\x18\x02 \x01(\r\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\nbefore_seq\x18\x04 \x01(\x04\"N\n\x14ListSuspectsResponse\x12$\n\x08suspects\x18\x01 \x03(\x0b\x32\x12.issuer.v1.Suspect\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"\xb5\x01\n\x07Suspect\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\x18\n\x10\x63redential_index\x18\x02 \x01(\r\x12)\n\x04kind\x18\x03 \x01(\x0e\x32\x1b.verifier.v1.CredentialKind\x12\x15\n\rfirst_gate_id\x18\x04 \x01(\t\x12\x13\n\x0b\x66irst_at_ms\x18\x05 \x01(\x03\x12\x16\n\x0esecond_gate_id\x18\x06 \x01(\t\x12\x14\n\x0csecond_at_ms\x18\x07 \x01(\x03\"?\n\x11PurgeScansRequest\x12\x16\n\x0eretention_days\x18\x01 \x01(\r\x12\x12\n\nis_dry_run\x18\x02 \x01(\x08\"5\n\x12PurgeScansResponse\x12\x1f\n\x05purge\x18\x01 \x01(\x0b\x32\x10.issuer.v1.Purge\":\n\x11ListPurgesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\nbefore_seq\x18\x02 \x01(\x04\"H\n\x12ListPurgesResponse\x12 \n\x06purges\x18\x01 \x03(\x0b\x32\x10.issuer.v1.Purge\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"[\n\x05Purge\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\x11\n\tpurged_at\x18\x02 \x01(\x03\x12\x11\n\tbefore_ms\x18\x03 \x01(\x03\x12\r\n\x05scans\x18\x04 \x01(\x04\x12\x10\n\x08suspects\x18\x05 \x01(\x04\x32\x93\x03\n\x0bScanService\x12L\n\x0bSearchScans\x12\x1d.issuer.v1.SearchScansRequest\x1a\x1e.issuer.v1.SearchScansResponse\x12O\n\x0cGetScanStats\x12\x1e.issuer.v1.GetScanStatsRequest\x1a\x1f.issuer.v1.GetScanStatsResponse\x12O\n\x0cListSuspects\x12\x1e.issuer.v1.ListSuspectsRequest\x1a\x1f.issuer.v1.ListSuspectsResponse\x12I\n\nPurgeScans\x12\x1c.issuer.v1.PurgeScansRequest\x1a\x1d.issuer.v1.PurgeScansResponse\x12I\n\nListPurges\x12\x1c.issuer.v1.ListPurgesRequest\x1a\x1d.issuer.v1.ListPurgesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,35 +34,35 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'issuer.v1.scans_pb2', _glob
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SEARCHSCANSREQUEST']._serialized_start=93
-  _globals['_SEARCHSCANSREQUEST']._serialized_end=227
-  _globals['_SEARCHSCANSRESPONSE']._serialized_start=229
-  _globals['_SEARCHSCANSRESPONSE']._serialized_end=317
-  _globals['_GETSCANSTATSREQUEST']._serialized_start=319
-  _globals['_GETSCANSTATSREQUEST']._serialized_end=428
-  _globals['_GETSCANSTATSRESPONSE']._serialized_start=430
-  _globals['_GETSCANSTATSRESPONSE']._serialized_end=514
-  _globals['_SCANSTATS']._serialized_start=517
-  _globals['_SCANSTATS']._serialized_end=665
-  _globals['_VERDICTCOUNT']._serialized_start=667
-  _globals['_VERDICTCOUNT']._serialized_end=735
-  _globals['_COLOURCOUNT']._serialized_start=737
-  _globals['_COLOURCOUNT']._serialized_end=802
-  _globals['_LISTSUSPECTSREQUEST']._serialized_start=804
-  _globals['_LISTSUSPECTSREQUEST']._serialized_end=907
-  _globals['_LISTSUSPECTSRESPONSE']._serialized_start=909
-  _globals['_LISTSUSPECTSRESPONSE']._serialized_end=987
-  _globals['_SUSPECT']._serialized_start=990
-  _globals['_SUSPECT']._serialized_end=1171
-  _globals['_PURGESCANSREQUEST']._serialized_start=1173
-  _globals['_PURGESCANSREQUEST']._serialized_end=1236
-  _globals['_PURGESCANSRESPONSE']._serialized_start=1238
-  _globals['_PURGESCANSRESPONSE']._serialized_end=1291
-  _globals['_LISTPURGESREQUEST']._serialized_start=1293
-  _globals['_LISTPURGESREQUEST']._serialized_end=1351
-  _globals['_LISTPURGESRESPONSE']._serialized_start=1353
-  _globals['_LISTPURGESRESPONSE']._serialized_end=1425
-  _globals['_PURGE']._serialized_start=1427
-  _globals['_PURGE']._serialized_end=1518
-  _globals['_SCANSERVICE']._serialized_start=1521
-  _globals['_SCANSERVICE']._serialized_end=1924
+  _globals['_SEARCHSCANSREQUEST']._serialized_end=266
+  _globals['_SEARCHSCANSRESPONSE']._serialized_start=268
+  _globals['_SEARCHSCANSRESPONSE']._serialized_end=356
+  _globals['_GETSCANSTATSREQUEST']._serialized_start=358
+  _globals['_GETSCANSTATSREQUEST']._serialized_end=467
+  _globals['_GETSCANSTATSRESPONSE']._serialized_start=469
+  _globals['_GETSCANSTATSRESPONSE']._serialized_end=553
+  _globals['_SCANSTATS']._serialized_start=556
+  _globals['_SCANSTATS']._serialized_end=704
+  _globals['_VERDICTCOUNT']._serialized_start=706
+  _globals['_VERDICTCOUNT']._serialized_end=774
+  _globals['_COLOURCOUNT']._serialized_start=776
+  _globals['_COLOURCOUNT']._serialized_end=841
+  _globals['_LISTSUSPECTSREQUEST']._serialized_start=843
+  _globals['_LISTSUSPECTSREQUEST']._serialized_end=946
+  _globals['_LISTSUSPECTSRESPONSE']._serialized_start=948
+  _globals['_LISTSUSPECTSRESPONSE']._serialized_end=1026
+  _globals['_SUSPECT']._serialized_start=1029
+  _globals['_SUSPECT']._serialized_end=1210
+  _globals['_PURGESCANSREQUEST']._serialized_start=1212
+  _globals['_PURGESCANSREQUEST']._serialized_end=1275
+  _globals['_PURGESCANSRESPONSE']._serialized_start=1277
+  _globals['_PURGESCANSRESPONSE']._serialized_end=1330
+  _globals['_LISTPURGESREQUEST']._serialized_start=1332
+  _globals['_LISTPURGESREQUEST']._serialized_end=1390
+  _globals['_LISTPURGESRESPONSE']._serialized_start=1392
+  _globals['_LISTPURGESRESPONSE']._serialized_end=1464
+  _globals['_PURGE']._serialized_start=1466
+  _globals['_PURGE']._serialized_end=1557
+  _globals['_SCANSERVICE']._serialized_start=1560
+  _globals['_SCANSERVICE']._serialized_end=1963
 # @@protoc_insertion_point(module_scope)

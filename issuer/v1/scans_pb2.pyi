@@ -9,20 +9,22 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class SearchScansRequest(_message.Message):
-    __slots__ = ("gate_id", "from_ms", "to_ms", "credential_index", "page_size", "page_token")
+    __slots__ = ("gate_id", "from_ms", "to_ms", "credential_index", "page_size", "page_token", "verdict")
     GATE_ID_FIELD_NUMBER: _ClassVar[int]
     FROM_MS_FIELD_NUMBER: _ClassVar[int]
     TO_MS_FIELD_NUMBER: _ClassVar[int]
     CREDENTIAL_INDEX_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
     gate_id: str
     from_ms: int
     to_ms: int
     credential_index: int
     page_size: int
     page_token: str
-    def __init__(self, gate_id: _Optional[str] = ..., from_ms: _Optional[int] = ..., to_ms: _Optional[int] = ..., credential_index: _Optional[int] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    verdict: _verifier_pb2.Verdict
+    def __init__(self, gate_id: _Optional[str] = ..., from_ms: _Optional[int] = ..., to_ms: _Optional[int] = ..., credential_index: _Optional[int] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., verdict: _Optional[_Union[_verifier_pb2.Verdict, str]] = ...) -> None: ...
 
 class SearchScansResponse(_message.Message):
     __slots__ = ("scans", "next_page_token")

@@ -67,7 +67,7 @@ class ScanServiceServicer:
     """
 
     def SearchScans(self, request, context):
-        """Finds scans, the newest first. Role: auditor.
+        """Finds scans, the newest first. INVALID_ARGUMENT for a lane without times, see gate_id. Role: auditor.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -89,7 +89,8 @@ class ScanServiceServicer:
 
     def PurgeScans(self, request, context):
         """Removes scans older than the retention, and reports of copies with them. With is_dry_run it only counts.
-        INVALID_ARGUMENT for less than a day. Role: operator.
+        Ends halfway when the client goes away; ListPurges has what was removed by then. INVALID_ARGUMENT for less
+        than a day. Role: operator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

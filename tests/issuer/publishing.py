@@ -5,7 +5,6 @@ which clerks change it.
 """
 
 import itertools
-import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent import futures
@@ -26,6 +25,7 @@ from issuer.status_writer import StatusWriter
 from tests.eventually import eventually
 from tests.issuer.stored_status import StoredStatus
 from tests.signer import Signer
+from verifier.boot_clock import boot_time_s
 from verifier.loop import Loop
 from verifier.mirror import HeapTable, PartitionMirror
 from verifier.mirror_follower import MirrorFollower
@@ -185,7 +185,7 @@ class Follower:
         follower = MirrorFollower(
             reader=self._reader,
             mirror=self.mirror,
-            monotonic=time.monotonic,
+            monotonic=boot_time_s,
             new_table=lambda: HeapTable(1 << 20),
         )
         self._loop = Loop(follower.step, name="mirror", pause_s=0, retry_s=0.05)
@@ -197,7 +197,7 @@ class Follower:
         return self.mirror.table.record(index)
 
     def status_age_s(self) -> float:
-        return time.monotonic() - self.mirror.current_at_s
+        return boot_time_s() - self.mirror.current_at_s
 
     def close(self) -> None:
         self._loop.stop()

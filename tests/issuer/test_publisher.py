@@ -58,6 +58,32 @@ def written(writer: StatusWriter, records: Mapping[int, int]) -> FeedPosition:
     return writer.give_epoch(begun)[0]
 
 
+def test_a_redis_that_drops_keys_is_warned_of_once_at_the_start(
+    sqlite_database: Database, own_redis: EmbeddedRedis
+) -> None:
+    with redis.Redis.from_url(own_redis.url) as client, capture_logs() as logs:
+        for policy in ("allkeys-lru", "noeviction"):
+            client.config_set("maxmemory-policy", policy)
+            publishing = Publishing(sqlite_database, own_redis.url)
+            for _ in range(2):
+                publishing.publish_all()
+            publishing.close()
+    assert [log["maxmemory_policy"] for log in logs if log["log_level"] == "error"] == ["allkeys-lru"]
+
+
+def test_a_redis_that_does_not_tell_what_it_drops_is_published_to(
+    sqlite_database: Database, own_redis: EmbeddedRedis
+) -> None:
+    with redis.Redis.from_url(own_redis.url) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        client.execute_command("ACL", "SETUSER", "issuer", "on", ">secret", "~*", "&*", "+@all", "-info")
+    with capture_logs() as logs:
+        publishing = Publishing(sqlite_database, own_redis.url.replace("redis://", "redis://issuer:secret@"))
+        publishing.publish_all()
+        publishing.close()
+    assert not [log for log in logs if log["log_level"] == "error"]
+
+
 # What lies in Redis
 
 

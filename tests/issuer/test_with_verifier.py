@@ -10,6 +10,7 @@ from issuer.v1 import admin_pb2, cache_pb2
 from issuer.v1 import issuer_pb2 as pb
 from tests.eventually import eventually
 from tests.issuer.running_issuer import RunningIssuer
+from verifier.boot_clock import boot_time_s
 from verifier.errors import NotReady
 from verifier.key_set_follower import KeySetFollower, KeySets
 from verifier.loop import Loop
@@ -29,12 +30,12 @@ class Gate:
             redis_url, root_key_id=issuer.root_key_id, partition=0, partitions=1, block_ms=100
         )
         key_sets = KeySets(issuer.root)
-        mirror = Mirror(partitions=1, monotonic=time.monotonic)
+        mirror = Mirror(partitions=1, monotonic=boot_time_s)
         self._key_sets = KeySetFollower(redis_url=redis_url, key_sets=key_sets)
         follower = MirrorFollower(
             reader=self._reader,
             mirror=mirror.partitions[0],
-            monotonic=time.monotonic,
+            monotonic=boot_time_s,
             new_table=lambda: HeapTable(1_024),
         )
         self._loops = [

@@ -14,6 +14,8 @@ from verifier.wire.scan_log import read_frames
 class AnyGate:
     """A gatekeeper who takes every gate at its word, and each for a caller."""
 
+    shown_gate_id: str | None = None
+
     def __init__(self, policy: Policy | None = None) -> None:
         self.policy = policy or Policy()
         self.seen: list[Credentials] = []

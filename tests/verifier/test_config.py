@@ -9,7 +9,7 @@ from verifier.config import (
     VerifierSettings,
     changes_needing_restart,
     load_settings,
-    with_reloadable,
+    reloaded,
 )
 from verifier.errors import SettingsError
 from verifier.host.worker_config import GateAuth
@@ -103,6 +103,42 @@ def test_what_can_be_reloaded_is_taken_and_the_rest_named() -> None:
     old = load_settings(_ROOT)
     new = load_settings(_ROOT | {"threads": 4, "partitions": 3, "engine": "envoy", "max_test_age_s": 60})
     assert changes_needing_restart(old, new) == ["engine", "partitions"]
-    merged = with_reloadable(old, new)
+    merged = reloaded(old, new)
     assert (merged.threads, merged.max_test_age_s, merged.partitions) == (4, 60, 1)
     assert VerifierSettings.model_fields.keys() >= RELOADABLE
+
+
+_CA = _TLS | {"tls_client_ca": "ca.pem"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "problem"),
+    [
+        (_CA | {"listen": "0.0.0.0:50051"}, {}, "loopback"),
+        (_CA | {"listen": "0.0.0.0:50051"}, {"listen": "0.0.0.0:50051", "insecure": True}, "loopback"),
+        (_TLS, {"gate_auth": "key"}, "TLS is dropped"),
+        (_CA, _TLS, "certificate"),
+        (_CA | {"gate_auth": "key"}, _TLS, "certificate"),
+        (_CA, _CA | {"gate_auth": "key"}, "--gate-auth is weaker"),
+        (_TLS, _TLS | {"gate_auth": "none"}, "--gate-auth is weaker"),
+    ],
+)
+def test_no_reload_asks_less_of_gates(
+    before: dict[str, object], after: dict[str, object], problem: str
+) -> None:
+    with pytest.raises(SettingsError, match=problem):
+        reloaded(load_settings(_ROOT | before), load_settings(_ROOT | after))
+
+
+def test_a_reload_may_ask_more_of_gates() -> None:
+    settings = load_settings(_ROOT)
+    for more, gate_auth in (({"gate_auth": "key"}, GateAuth.KEY), (_CA, GateAuth.CERTIFICATE)):
+        settings = reloaded(settings, load_settings(_ROOT | more))
+        assert settings.effective_gate_auth is gate_auth
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 1e300])
+@pytest.mark.parametrize("name", ["grace_s", "connection_age_s", "max_status_age_s"])
+def test_times_are_finite(name: str, value: float) -> None:
+    with pytest.raises(SettingsError, match=name.replace("_", "-")):
+        load_settings(_ROOT | {name: value})

@@ -32,6 +32,10 @@ class Caller(Protocol):
         """
 
     @property
+    def shown_gate_id(self) -> str | None:
+        """Return the gate whose credential was shown; None where no credential is asked for."""
+
+    @property
     def may_be_one_entry(self) -> bool:
         """Tell whether a gate of this caller may be one where a code opens once in its window."""
 

@@ -6,7 +6,9 @@ says so. The same scan at the same gate is the same entry: a gate that lost the 
 
 Every entry is noted at this verifier as well, so that a Redis that goes away, or comes back empty, opens to
 nobody whom this verifier has let in. A claim that Redis did not answer in time may stand there all the same,
-by the scan that was answered here.
+by the scan that was answered here; it is sent again as soon as Redis answers. Until then, and for what a
+worker that was killed had not sent, another verifier may let the same code in, and says that it looked at
+all.
 """
 
 from pathlib import Path
@@ -28,6 +30,9 @@ class ClaimStore(Protocol):
 
     def claim(self, key: str, scan: bytes, ttl_ms: int) -> bool | None:
         """Tell whether the key is that scan's, or was another's before; None without an answer."""
+
+    def claim_later(self, key: str, scan: bytes, ttl_ms: int) -> None:
+        """Claim a key for a scan that was let in without an answer, as soon as there is one."""
 
     def close(self) -> None:
         """Close the connections."""
@@ -67,11 +72,14 @@ class Entries:
         key = f"{answer.code.credential_index}:{code_hash.hex()}"
         is_entry = self._store.claim(key, scan, ttl_ms)
         scope = pb.ENTRY_SCOPE_ALL
-        if is_entry is None:
+        is_unheard = is_entry is None
+        if is_unheard:
             scope = pb.ENTRY_SCOPE_VERIFIER
             self._counters.add(Counter.ENTRIES_LOCAL)
         if is_entry is not False:
             is_entry = self._table.claim(code_hash, scan_word(scan), now_ms + ttl_ms, now_ms)
+        if is_unheard and is_entry:
+            self._store.claim_later(key, scan, ttl_ms)
         return (Verdict.GREEN if is_entry else Verdict.ALREADY_USED), scope
 
     def close(self) -> None:

@@ -44,7 +44,7 @@ class GateListFollower:
         self._clock = clock
         self._looked_at: tuple[bytes, frozenset[bytes]] | None = None  # a signature, and the keys there were
         self._refusal: str | None = None
-        self._is_unpublished = False
+        self._unpublished: bytes | None = None  # what was taken and could not be published yet
 
     def close(self) -> None:
         """Close the connection."""
@@ -70,16 +70,21 @@ class GateListFollower:
                 return
             self._refusal = None
             try:
-                # What was taken and could not be published is still to be.
-                self._is_unpublished |= self._gate_lists.offer(signed, keys)
+                if self._gate_lists.offer(signed, keys):
+                    self._unpublished = signed
             except GateListError as error:
                 self._refusal = str(error)
-            if self._refusal is None and self._is_unpublished:
-                self._publish(signed)
-                self._is_unpublished = False
-                taken = self._gate_lists.newest
-                if taken is not None:
-                    _log.info("gate list taken", version=taken.version, gates=taken.gates)
+            self._publish_taken()
             self._looked_at = look
         if self._refusal is not None:
             raise GateListError(self._refusal)
+
+    def _publish_taken(self) -> None:
+        """Publish the list that was taken last, if it is not; never what Redis holds now, perhaps another."""
+        if self._unpublished is None:
+            return
+        self._publish(self._unpublished)
+        self._unpublished = None
+        taken = self._gate_lists.newest
+        if taken is not None:
+            _log.info("gate list taken", version=taken.version, gates=taken.gates)

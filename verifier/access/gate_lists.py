@@ -4,6 +4,9 @@ A list is taken when a signing key of the key set in force signed it and its ver
 have. Once the signer of ours has left the key set, any sound list replaces it, whatever its version: whoever
 stole a key could have signed the highest version there is. Until one comes, ours stays: a key that is retired
 in good order takes no gate with it.
+
+What was taken is known to the running supervisor alone. One that starts anew takes any list that has not
+expired: who can write to Redis then may bring back, for up to 30 days, a gate that was removed.
 """
 
 from collections.abc import Mapping

@@ -79,6 +79,10 @@ class _Listed:
         self._own = self._look_up(self._gates)
 
     @property
+    def shown_gate_id(self) -> str | None:
+        return self._own.gate_id
+
+    @property
     def may_be_one_entry(self) -> bool:
         gates = self._keeper.gates
         own = self._own
@@ -126,6 +130,10 @@ class _Anybody:
     def __init__(self, keeper: ListGatekeeper, policy: Policy) -> None:
         self._keeper = keeper
         self._policy = policy
+
+    @property
+    def shown_gate_id(self) -> str | None:
+        return None
 
     @property
     def may_be_one_entry(self) -> bool:

@@ -69,7 +69,7 @@ def _build() -> tuple[Worker, GrpcApplication, Health]:
     die_with_supervisor(config.life_fd)
     # What is started from here on is not a worker.
     os.environ.pop(WORKER_FD_VARIABLE, None)
-    health_service = Health([SERVICE])
+    health_service = Health([SERVICE], slow_peer_s=config.limits.slow_peer_s)
     worker = Worker(config, set_serving=health_service.set_serving)
     application = GrpcApplication(calls=worker.calls, limits=config.limits)
     application.add(health.CHECK, health_service.check)
@@ -103,7 +103,7 @@ def _listens(worker: Worker) -> bool:
 
 
 def _log_unforeseen(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:  # noqa: ARG001
-    """Log an error that no call has. A lane that was ended while it waited leaves an InvalidStateError."""
+    """Log an error that no call has. A call that is ended while it waits leaves an InvalidStateError."""
     error = context.get("exception")
     if isinstance(error, asyncio.InvalidStateError):
         return

@@ -2,9 +2,10 @@
 
 What bounds the calls here, beside what Envoy bounds before them (verifier.envoy.bootstrap):
     VerifyCode     answered on the event loop, in one go; more than `max_backlog` under way are refused
-    VerifyCodes    answered on threads of their own: a full one is the work of a thousand calls, and would
+    VerifyCodes    read here, when it is known who calls, and no more than `max_unfinished_batches` at once;
+                   answered on threads of their own: a full one is the work of a thousand calls, and would
                    hold up the others; more than `max_batch_backlog` that wait for a thread are refused
-    StreamVerify   answered on the event loop, some scans at a time; more than `max_streams` are refused
+    StreamVerify   see verifier.envoy.lanes
     one entry      a call that may wait for Redis is answered on a thread, so that it holds up no other
 """
 
@@ -13,7 +14,6 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import cast
 
 import structlog
 from google.protobuf.message import DecodeError
@@ -22,9 +22,10 @@ from verifier.access.callers import Caller
 from verifier.call_error import CallError, Status
 from verifier.calls import Calls, late
 from verifier.counters import Counter
-from verifier.envoy.asgi_types import Event, Receive, Scope, Send
+from verifier.envoy.asgi_types import Receive, Scope, Send
 from verifier.envoy.exchange import Exchange, Gone
-from verifier.envoy.framing import Unframer, frame, only_message
+from verifier.envoy.framing import BrokenFrame, only_message
+from verifier.envoy.lanes import Lanes
 from verifier.limits import MAX_BATCH_BYTES, MAX_SCAN_BYTES, Limits
 from verifier.logs import where_raised
 from verifier.v1 import verifier_pb2 as pb
@@ -32,8 +33,6 @@ from verifier.v1 import verifier_pb2 as pb
 SERVICE = pb.DESCRIPTOR.services_by_name["VerifierService"].full_name
 Method = Callable[[Exchange, Scope], Awaitable[None]]
 
-# Scans of a stream that are answered before anybody else has a turn: two milliseconds.
-_TURN = 32
 # Scans of a batch after which its thread lets the event loop have the interpreter. Two batches of 1 000 at a
 # time without an end, four handhelds beside them: a handheld's call took 13 ms, at most 400, with batches on
 # the event loop; 8 ms, at most 66, with CPython's own turns of 5 ms; 3 ms, at most 9, with these. Batches
@@ -50,16 +49,15 @@ class GrpcApplication:
         self._calls = calls
         self._limits = limits
         self._under_way = 0  # VerifyCode
-        self._batches = 0
-        self._lanes: set[asyncio.Task[None]] = set()
-        self._idle_lanes: set[asyncio.Task[None]] = set()
-        self._is_draining = False
+        self._batches = 0  # whose message is here
+        self._unfinished_batches = 0
         self._threads = ThreadPoolExecutor(limits.threads, thread_name_prefix="unary")
         self._batch_threads = ThreadPoolExecutor(limits.batch_threads, thread_name_prefix="batch")
+        self._lanes = Lanes(calls, limits, self._threads)
         self._methods: dict[str, Method] = {
             f"/{SERVICE}/VerifyCode": self._verify_code,
             f"/{SERVICE}/VerifyCodes": self._verify_codes,
-            f"/{SERVICE}/StreamVerify": self._stream_verify,
+            f"/{SERVICE}/StreamVerify": self._lanes.answer,
         }
 
     def add(self, path: str, method: Method) -> None:
@@ -67,10 +65,8 @@ class GrpcApplication:
         self._methods[path] = method
 
     def drain(self) -> None:
-        """End the streams on which nothing is under way; to be called on the event loop, also repeatedly."""
-        self._is_draining = True
-        for lane in self._idle_lanes:
-            lane.cancel()
+        """End the lanes; to be called on the event loop, also repeatedly."""
+        self._lanes.drain()
 
     def close(self) -> None:
         """Let the threads end."""
@@ -87,6 +83,9 @@ class GrpcApplication:
                 return
             exchange.check()
             await method(exchange, scope)
+        except BrokenFrame as error:
+            self._calls.counters.add(Counter.INVALID)
+            await exchange.end(error)
         except CallError as error:
             await exchange.end(error)
         except DecodeError:
@@ -105,7 +104,8 @@ class GrpcApplication:
         self._under_way += 1
         try:
             caller = calls.identify(exchange.credentials(scope))
-            request = pb.VerifyCodeRequest.FromString(only_message(await exchange.body(), MAX_SCAN_BYTES))
+            message = only_message(await exchange.body(MAX_SCAN_BYTES), MAX_SCAN_BYTES, exchange.encoding)
+            request = calls.read(pb.VerifyCodeRequest, message, MAX_SCAN_BYTES)
             if exchange.is_late:
                 raise late()
             if calls.may_wait(caller):
@@ -118,12 +118,20 @@ class GrpcApplication:
         await exchange.answer(response.SerializeToString())
 
     async def _verify_codes(self, exchange: Exchange, scope: Scope) -> None:
-        if self._batches >= self._limits.batch_threads + self._limits.max_batch_backlog:
+        limits = self._limits
+        # First: whoever has no credential gets nothing read.
+        caller = self._calls.identify(exchange.credentials(scope))
+        if self._unfinished_batches >= limits.max_unfinished_batches:
+            raise self._calls.overloaded()
+        self._unfinished_batches += 1
+        try:
+            body = await exchange.body_within(limits.slow_peer_s, MAX_BATCH_BYTES)
+        finally:
+            self._unfinished_batches -= 1
+        if self._batches >= limits.batch_threads + limits.max_batch_backlog:
             raise self._calls.overloaded()
         self._batches += 1
         try:
-            caller = self._calls.identify(exchange.credentials(scope))
-            body = await exchange.body()
             loop = asyncio.get_running_loop()
             answer = await loop.run_in_executor(self._batch_threads, self._batch, exchange, body, caller)
         finally:
@@ -131,7 +139,8 @@ class GrpcApplication:
         await exchange.answer(answer)
 
     def _batch(self, exchange: Exchange, body: bytes, caller: Caller) -> bytes:
-        request = pb.VerifyCodesRequest.FromString(only_message(body, MAX_BATCH_BYTES))
+        message = only_message(body, MAX_BATCH_BYTES, exchange.encoding)
+        request = self._calls.read(pb.VerifyCodesRequest, message, MAX_BATCH_BYTES)
         scans = 0
 
         def is_active() -> bool:
@@ -142,75 +151,6 @@ class GrpcApplication:
             return not exchange.is_late
 
         return self._calls.verify_codes(request, caller, is_active).SerializeToString()
-
-    async def _stream_verify(self, exchange: Exchange, scope: Scope) -> None:
-        task = cast("asyncio.Task[None]", asyncio.current_task())
-        if len(self._lanes) >= self._limits.max_streams:
-            raise self._calls.overloaded()
-        self._lanes.add(task)
-        self._calls.counters.add(Counter.STREAMS_OPEN)
-        try:
-            await self._answer_lane(exchange, scope, task)
-        finally:
-            self._lanes.discard(task)
-            self._calls.counters.add(Counter.STREAMS_OPEN, -1)
-
-    async def _answer_lane(self, exchange: Exchange, scope: Scope, task: "asyncio.Task[None]") -> None:
-        # Once: a caller sees by itself when the gate list changes.
-        caller = self._calls.identify(exchange.credentials(scope))
-        unframer = Unframer(MAX_SCAN_BYTES)
-        # One receive ahead, so that what comes while we answer is here when we have: Envoy keeps the rest.
-        receiving = exchange.receive()
-        has_more = True
-        while has_more:
-            body, has_more = await self._next(receiving, task)
-            if has_more:
-                receiving = exchange.receive()
-            await self._answer_scans(exchange, unframer, body, caller)
-        if not unframer.is_between_messages:
-            raise CallError(Status.INVALID_ARGUMENT, "expected a whole message, got the beginning of one")
-        await exchange.end()
-
-    async def _next(self, receiving: Awaitable[Event], task: "asyncio.Task[None]") -> tuple[bytes, bool]:
-        if self._is_draining:
-            raise _going_away()
-        self._idle_lanes.add(task)
-        try:
-            return Exchange.read(await receiving)
-        except asyncio.CancelledError:
-            if not self._is_draining:
-                raise
-            raise _going_away() from None
-        finally:
-            self._idle_lanes.discard(task)
-
-    async def _answer_scans(
-        self, exchange: Exchange, unframer: Unframer, body: bytes, caller: Caller
-    ) -> None:
-        """Answer what is whole now; the answers before an error are sent before it is raised."""
-        frames: list[bytes] = []
-        may_wait = self._calls.may_wait(caller)
-        try:
-            for message in unframer.feed(body):
-                scan = pb.StreamVerifyRequest.FromString(message).scan
-                if may_wait:
-                    loop = asyncio.get_running_loop()
-                    verdict = await loop.run_in_executor(
-                        self._threads, self._calls.verify_code, scan, caller, "scan."
-                    )
-                else:
-                    verdict = self._calls.verify_code(scan, caller, "scan.")
-                frames.append(frame(pb.StreamVerifyResponse(verdict=verdict).SerializeToString()))
-                if len(frames) == _TURN:
-                    await exchange.send(b"".join(frames))
-                    frames.clear()
-        finally:
-            if frames:
-                await exchange.send(b"".join(frames))
-
-
-def _going_away() -> CallError:
-    return CallError(Status.UNAVAILABLE, "the verifier is going away: call again")
 
 
 async def _refuse(scope: Scope, exchange: Exchange, send: Send) -> None:

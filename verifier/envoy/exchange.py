@@ -4,13 +4,14 @@ The first event of a response reaches the peer with the second only, and everyth
 out at once: a unary call is answered by three events after the work is done.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable
 
 from verifier.access.callers import Credentials
-from verifier.call_error import CallError, Status
+from verifier.call_error import CallError, Status, too_big
 from verifier.envoy.asgi_types import Event, Receive, Scope, Send
-from verifier.envoy.framing import ENCODINGS, frame, read_timeout_s
+from verifier.envoy.framing import ENCODINGS, IDENTITY, PREFIX_BYTES, BrokenFrame, frame, read_timeout_s
 from verifier.envoy.trailers import OK, RESPONSE_HEADERS, end_of
 
 _ANYBODY = Credentials()
@@ -34,7 +35,7 @@ class Gone(Exception):
 class Exchange:
     """A call: a request that comes and a response that goes."""
 
-    __slots__ = ("_has_begun", "_headers", "_receive", "_send", "deadline_s")
+    __slots__ = ("_has_begun", "_headers", "_receive", "_send", "deadline_s", "encoding")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """What is asked for is read by check()."""
@@ -43,10 +44,11 @@ class Exchange:
         self._send = send
         self._has_begun = False
         self.deadline_s: float | None = None  # on the monotonic clock
+        self.encoding = self._headers.get(b"grpc-encoding", IDENTITY)
 
     def check(self) -> None:
         """Read what the headers ask for; raises CallError where it cannot be had."""
-        if self._headers.get(b"grpc-encoding", b"identity") not in ENCODINGS:
+        if self.encoding not in ENCODINGS:
             raise CallError(Status.UNIMPLEMENTED, "grpc-encoding: expected identity, gzip or deflate")
         timeout = self._headers.get(b"grpc-timeout")
         if timeout is not None:
@@ -74,16 +76,30 @@ class Exchange:
         )
         return Credentials(values, None if certificate is None else _certificate_sha256(certificate))
 
-    async def body(self) -> bytes:
-        """Return the whole body of a call that has one message; raises Gone.
+    async def body(self, max_message_bytes: int) -> bytes:
+        """Return the whole body of a call that has one message; raises Gone, or CallError where it is longer.
 
-        It is bounded before it comes here: see the buffer filter in verifier.envoy.bootstrap.
+        Of a short message Envoy gives it whole: see the buffer filter in verifier.envoy.bootstrap.
         """
         body, has_more = self.read(await self._receive())
+        if not has_more:
+            return body  # what is too long of one piece, only_message() tells
+        whole = bytearray(body)
         while has_more:
             rest, has_more = self.read(await self._receive())
-            body += rest
-        return body
+            whole += rest
+            if len(whole) > PREFIX_BYTES + max_message_bytes:
+                refusal = too_big(max_message_bytes)
+                raise BrokenFrame(refusal.status, refusal.message)
+        return bytes(whole)
+
+    async def body_within(self, seconds: float, max_message_bytes: int) -> bytes:
+        """Return the same of a peer that may be slow; raises CallError also when it takes longer."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self.body(max_message_bytes)
+        except TimeoutError:
+            raise CallError(Status.DEADLINE_EXCEEDED, "the message did not come to its end in time") from None
 
     def receive(self) -> Awaitable[Event]:
         """Ask for what comes next on a stream; see read()."""

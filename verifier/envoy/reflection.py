@@ -22,7 +22,7 @@ _HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
 async def answer(exchange: Exchange, scope: Scope) -> None:  # noqa: ARG001 - as every method
     """Answer questions as they come."""
-    unframer = Unframer(MAX_SCAN_BYTES)
+    unframer = Unframer(MAX_SCAN_BYTES, exchange.encoding)
     has_more = True
     while has_more:
         body, has_more = exchange.read(await exchange.receive())

@@ -71,6 +71,7 @@ class JsonLines(Display):
             "entry_scope": answer.entry_scope.name if answer and answer.entry_scope.value else None,
             "advice": advise(outcome).instruction,
             "error": error,
+            "detail": "; ".join(advise(outcome).details) if error else None,
         }
         _write(self._stream, json.dumps(members, ensure_ascii=False))
 

@@ -14,6 +14,9 @@ from verifier.gate.tally import Tally
 # Whoever waited longer than this behind others may have walked on, and a green would open for somebody
 # else. Such scans are answered without being asked about.
 STALE_AFTER_S = 1.0
+# A code that got no answer and is held under the scanner again within this time is the same scan: the
+# verifier may have let it in, and only its answer got lost.
+ASK_AGAIN_S = 10.0
 
 
 def run_gate(
@@ -32,6 +35,7 @@ def run_gate(
     way when a signal comes is still answered.
     """
     tally = Tally()
+    asking = _Asking(ask, monotonic)
     display.ready(tally)
     ready_at: float | None = None  # when the verdict has been shown for long enough; None: it is ready
     scanned: deque[tuple[bytes, float]] = deque()  # and since when each is known to wait
@@ -58,7 +62,7 @@ def run_gate(
             outcome = stale(new_scan_id())
         else:
             display.asking()
-            outcome = _outcome(ask, line)
+            outcome = asking.outcome(line)
             # What came meanwhile came at some moment since: after a long answer, count from its beginning.
             is_slow = monotonic() - asked_at > STALE_AFTER_S
             _take_waiting(lines, scanned, asked_at if is_slow else monotonic())
@@ -73,9 +77,30 @@ def _take_waiting(lines: LineReader, scanned: deque[tuple[bytes, float]], since:
         scanned.extend((line, since) for line in lines.waiting())
 
 
-def _outcome(ask: Callable[[bytes, str], Answer], line: bytes) -> Answer | Unanswered:
-    scan_id = new_scan_id()
-    try:
-        return ask(line, scan_id)
-    except VerifierClientError as error:
-        return unanswered(scan_id, error)
+class _Asking:
+    """Asks about texts, and remembers the last one without an answer, with the scan_id that it had."""
+
+    def __init__(self, ask: Callable[[bytes, str], Answer], monotonic: Callable[[], float]) -> None:
+        self._ask = ask
+        self._monotonic = monotonic
+        self._unanswered: tuple[bytes, str] | None = None
+        self._forget_at = 0.0
+
+    def outcome(self, line: bytes) -> Answer | Unanswered:
+        scan_id = self._scan_id(line)
+        try:
+            return self._ask(line, scan_id)
+        except VerifierClientError as error:
+            self._unanswered = line, scan_id
+            self._forget_at = self._monotonic() + ASK_AGAIN_S
+            return unanswered(scan_id, error)
+
+    def _scan_id(self, line: bytes) -> str:
+        if self._unanswered is not None:
+            text, scan_id = self._unanswered
+            is_over = self._monotonic() >= self._forget_at
+            if is_over or text == line:
+                self._unanswered = None
+            if text == line and not is_over:
+                return scan_id
+        return new_scan_id()

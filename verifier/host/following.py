@@ -12,11 +12,13 @@ import structlog
 from verifier.access.gate_list_follower import REFRESH_S as GATE_LIST_REFRESH_S
 from verifier.access.gate_list_follower import GateListFollower
 from verifier.access.gate_lists import GateLists
+from verifier.boot_clock import boot_time_s
 from verifier.errors import SettingsError
 from verifier.host.key_set_document import pack
 from verifier.host.metrics import Gauge
 from verifier.host.shared import SharedMemory
 from verifier.host.shared_mirror import SharedMirror, SharedPartition
+from verifier.journal.segments import try_to_write
 from verifier.journal.shipper import Shipper
 from verifier.key_set_follower import REFRESH_S as KEY_SET_REFRESH_S
 from verifier.key_set_follower import KeySetFollower, KeySets
@@ -42,7 +44,8 @@ class Following:
     ) -> None:
         """Write into `shared`; without `journal` nothing is shipped. Raises SettingsError."""
         self._shared = shared
-        self._mirror = SharedMirror(shared, monotonic=time.monotonic)
+        self._journal = journal
+        self._mirror = SharedMirror(shared, monotonic=boot_time_s)
         self._key_sets = KeySets(root)
         self._gate_lists = GateLists()
         try:
@@ -52,30 +55,36 @@ class Following:
                 self._loops.append(self._mirror_loop(redis_url, number, root))
         except ValueError as error:
             raise SettingsError(f"--redis-url: {error}") from None
-        except OSError as error:
-            raise SettingsError(f"--journal: {journal} cannot be written: {error.strerror}") from None
         self._shipping: Loop | None = None
         if self._shipper is not None:
             self._shipping = Loop(self._shipper.step, name="scan log", pause_s=_SHIP_S, retry_s=1.0)
             self._loops.append(self._shipping)
 
     def start(self) -> None:
-        """Begin."""
+        """Begin; raises SettingsError for a journal that cannot be written, or is another verifier's."""
+        self._take_journal()
         for loop in self._loops:
             loop.start()
 
     def finish(self) -> None:
         """Ship what the workers wrote at the end. The other loops end with the process: they only read Redis.
 
-        Where that fails, the scan log lies on the disk until the next start.
+        Where Redis fails, the scan log lies on the disk until the next start.
         """
         if self._shipper is None or self._shipping is None:
             return
         self._shipping.stop()
         try:
             self._shipper.step()
-        except (redis.RedisError, OSError) as error:
-            _log.warning("scan log is not shipped: it waits on the disk", trouble=type(error).__name__)
+        except redis.RedisError as error:
+            if self._shipper.waiting_bytes:
+                _log.warning(
+                    "scan log is not all shipped: it waits on the disk",
+                    folder=str(self._journal),
+                    trouble=type(error).__name__,
+                )
+        except OSError as error:
+            _log.error("scan log is not shipped: its folder cannot be used", trouble=str(error))
         self._shipper.close()
 
     def gauges(self) -> list[Gauge]:
@@ -101,6 +110,23 @@ class Following:
                 ),
             ]
         return gauges
+
+    def _take_journal(self) -> None:
+        # Later no trouble with the disk stops a verdict. Now somebody is there to mend it.
+        if self._shipper is None or self._journal is None:
+            return
+        try:
+            if not self._shipper.take_folder():
+                raise SettingsError(
+                    f"--journal: {self._journal} is in use by another verifier: give each its own"
+                )
+            try_to_write(self._journal)
+        except OSError as error:
+            self._shipper.close()
+            raise SettingsError(
+                f"--journal: cannot write in {self._journal}: {error.strerror}; "
+                "name another folder, or say --no-journal"
+            ) from None
 
     def _gate_list_version(self) -> int:
         newest = self._gate_lists.newest
@@ -132,10 +158,11 @@ class Following:
             root_key_id=key_id(root.public_key),
             partition=number,
             partitions=self._shared.layout.partitions,
+            monotonic=boot_time_s,
         )
         partition = SharedPartition(self._shared, number, monotonic=time.monotonic)
         follower = MirrorFollower(
-            reader=reader, mirror=partition, monotonic=time.monotonic, new_table=partition.new_table
+            reader=reader, mirror=partition, monotonic=boot_time_s, new_table=partition.new_table
         )
         # A step waits for the feed itself, so it needs no pause.
         step = partial(_follow, follower, partition)

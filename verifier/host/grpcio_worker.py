@@ -10,6 +10,7 @@ import structlog
 from verifier.errors import VerifierError
 from verifier.host.engine import inherited_config
 from verifier.host.life import die_with_supervisor
+from verifier.host.signals import Signals
 from verifier.host.worker import TICK_S, Worker
 from verifier.logs import configure_logs
 from verifier.server import GrpcServer
@@ -21,10 +22,15 @@ _log = structlog.get_logger("verifier")
 
 def main() -> None:
     """Answer scans until SIGTERM."""
-    stopping = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     # Ctrl-C is the supervisor's, which tells us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with Signals(signal.SIGTERM) as signals:
+        _serve(signals)
+    # Threads that a peer holds up are none to wait for.
+    os._exit(0)
+
+
+def _serve(signals: Signals) -> None:
     configure_logs()
     config = inherited_config()
     die_with_supervisor(config.life_fd)
@@ -44,15 +50,24 @@ def main() -> None:
         sys.exit(_EXIT_SETTINGS)
     worker.set_serving = server.set_serving
     server.start()
-    while True:
+    while not signals.stops:
         worker.tick()
-        if stopping.wait(TICK_S):
-            break
+        signals.wait(TICK_S)
+    finish(worker, server, config.grace_s)
+
+
+def finish(worker: Worker, server: GrpcServer, grace_s: float) -> None:
+    """Answer what is under way, for `grace_s` seconds at most, and let go of everything.
+
+    Ticks go on meanwhile: an answer of the last second obeys the key set and the gate list of that second.
+    """
     worker.drain()
-    server.drain(config.grace_s)
+    draining = threading.Thread(target=server.drain, args=(grace_s,), name="drain", daemon=True)
+    draining.start()
+    while draining.is_alive():
+        worker.tick()
+        draining.join(TICK_S)
     worker.close()
-    # Threads that a peer holds up are none to wait for.
-    os._exit(0)
 
 
 if __name__ == "__main__":

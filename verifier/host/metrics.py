@@ -8,13 +8,14 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from verifier.counters import Counter
 from verifier.errors import NotReady, SettingsError
 from verifier.host.rows import Phase, Row
+from verifier.metrics_server import metrics_served
 from verifier.verdict import Verdict
 
 _PREFIX = "gatelight_verifier_"
@@ -30,8 +31,8 @@ _SUMS = (
     (Counter.JOURNAL_DROPPED_BYTES, "journal_dropped_bytes", "Scan log removed unshipped, over its bound."),
     (Counter.CACHE_HITS, "cache_hits", "Codes that had been verified before."),
 )
-# Below so many calls, the shares of workers are chance.
-_LEAST_CALLS_FOR_SKEW = 100
+# With fewer calls for each worker, their shares are chance.
+_LEAST_MEAN_FOR_SKEW = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Gauge:
 
 
 class Skew:
-    """How unevenly connections lie on workers: the busiest worker's share of the calls over the mean.
+    """How unevenly connections lie on workers: the busiest worker's calls over the mean of all that serve.
 
     Over the supervisor's own intervals, and not since the last scrape, so that several may ask.
     """
@@ -53,14 +54,15 @@ class Skew:
         self._before: tuple[int, ...] = ()
         self.ratio = 1.0
 
-    def sample(self, calls: Sequence[int]) -> None:
-        """Take the calls of each worker so far."""
+    def sample(self, calls: Sequence[int], *, serving: int) -> None:
+        """Take the calls of each place so far, and how many workers serve now."""
         before = self._before or (0,) * len(calls)
         self._before = tuple(calls)
         since = [count - earlier for count, earlier in zip(calls, before, strict=True)]
-        busy = [count for count in since if count]
-        total = sum(busy)
-        self.ratio = max(busy) * len(busy) / total if total >= _LEAST_CALLS_FOR_SKEW else 1.0
+        total = sum(since)
+        is_enough = total >= max(1, serving) * _LEAST_MEAN_FOR_SKEW
+        # One that has gone since, in a rolling restart, may have had more than its share.
+        self.ratio = max(1.0, max(since) * serving / total) if is_enough else 1.0
 
 
 class VerifierCollector(Collector):
@@ -97,7 +99,7 @@ class VerifierCollector(Collector):
         )
         yield GaugeMetricFamily(
             f"{_PREFIX}worker_skew_ratio",
-            "The busiest worker's calls over the mean of those that had any, in the last 10 seconds.",
+            "The busiest worker's calls over the mean of all that serve, in the last 10 seconds.",
             value=self._skew.ratio,
         )
         for gauge in self._gauges:
@@ -118,14 +120,9 @@ def serve_metrics(listen: str, collector: VerifierCollector) -> Iterator[None]:
         return
     registry = CollectorRegistry()
     registry.register(collector)
-    host, _, port = listen.rpartition(":")
-    try:
-        server, thread = start_http_server(int(port), host.strip("[]"), registry=registry)
-    except OSError as error:
-        raise SettingsError(f"--metrics-listen: cannot listen on {listen}: {error.strerror}") from None
-    try:
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(metrics_served(listen, registry))
+        except OSError as error:
+            raise SettingsError(f"--metrics-listen: cannot listen on {listen}: {error.strerror}") from None
         yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

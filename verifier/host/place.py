@@ -63,8 +63,13 @@ class Place:
         """Whether the worker answers, and was not asked to finish."""
         return self._is_ready and self._kill_at_s is None
 
+    @property
+    def is_serving(self) -> bool:
+        """Whether the worker gives verdicts: it is ready, and nothing is missing."""
+        return self.is_ready and self._row.phase is Phase.SERVING
+
     def start(self, config: WorkerConfig) -> None:
-        """Start a worker; raises OSError."""
+        """Start a worker; raises whatever the engine raises, nobody being there then."""
         self._row.clear()
         self._process = self._engine.spawn(config)
         self._config = config

@@ -4,6 +4,11 @@ There are two halves, each with room for every record. A partition's generation 
 its shards: half g mod 2, none while g is 0. A new load goes into the other half, whose pages were given back
 before, and raises g when it is whole. The pages of the half that went out of use are given back some seconds
 later: a reader that was held up in it all that time sees that g was raised, and reads again.
+
+All that rests on stores and loads being seen in their order, as on x86-64. Python has no barrier to ask for
+where a processor keeps no order, as ARM does not: there a record might be read just before an update comes,
+and its age just after, which is then a heartbeat too young; and of a table just swapped in, a record might
+not be seen yet, which leaves the gate closed. Either is over in nanoseconds, where Python takes microseconds.
 """
 
 from collections.abc import Callable
@@ -25,6 +30,7 @@ class SharedMirror:
     """All partitions together, as a scan sees them: a verifier.mirror.StatusMirror."""
 
     def __init__(self, shared: SharedMemory, *, monotonic: Callable[[], float]) -> None:
+        """`monotonic` is the clock by which the follower says when status was current."""
         self._partitions = shared.layout.partitions
         self._generations = shared.generations
         self._current_at_s = shared.current_at_s
@@ -77,7 +83,9 @@ class SharedPartition:
         self._partition = partition
         self._monotonic = monotonic
         self._tables = tuple(MemoryTable(half) for half in shared.halves)
-        self._free_at_s: float | None = None  # None: the half out of use holds nothing of this partition
+        self._free_at_s: float | None = (
+            None  # None: in the half out of use is nothing, or a load that has begun
+        )
 
     @property
     def table(self) -> StatusTable | None:
@@ -87,7 +95,7 @@ class SharedPartition:
 
     @property
     def current_at_s(self) -> float:
-        """When the table was last known to be current, on the monotonic clock."""
+        """When the table was last known to be current, on the clock of ages (verifier.boot_clock)."""
         return self._shared.current_at_s[self._partition]
 
     @current_at_s.setter

@@ -4,19 +4,17 @@ It waits for signals and looks at its workers ten times a second. SIGTERM and SI
 at once, SIGHUP renews every worker with the configuration as it is then.
 """
 
-import signal
-import threading
 import time
-from collections.abc import Callable
-from types import FrameType
-from typing import Any, Self
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import structlog
 
 from verifier.counters import Counter
 from verifier.errors import SettingsError
 from verifier.host.metrics import Skew
-from verifier.host.rows import Row
+from verifier.host.rows import Phase, Row
+from verifier.host.signals import Signals
 from verifier.host.worker_config import WorkerConfig
 from verifier.host.workers import NeverReady, Workers
 
@@ -28,35 +26,12 @@ _log = structlog.get_logger("verifier")
 Configure = Callable[[int], WorkerConfig]
 
 
-class Signals:
-    """What we were told. To be entered in the main thread."""
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """The configuration as it is now."""
 
-    def __init__(self) -> None:
-        self._told = threading.Event()
-        self._before: dict[signal.Signals, Any] = {}
-        self.stops = 0
-        self.is_to_reload = False
-
-    def __enter__(self) -> Self:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            self._before[number] = signal.signal(number, self._take)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, before in self._before.items():
-            signal.signal(number, before)
-
-    def wait(self, timeout_s: float) -> None:
-        """Return when a signal comes, or after the time."""
-        self._told.wait(timeout_s)
-        self._told.clear()
-
-    def _take(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        if number == signal.SIGHUP:
-            self.is_to_reload = True
-        else:
-            self.stops += 1
-        self._told.set()
+    configure: Configure  # for workers that start from now on
+    except_for: Sequence[str] = ()  # settings that have changed, and need a restart
 
 
 class Supervisor:
@@ -67,7 +42,7 @@ class Supervisor:
         workers: Workers,
         *,
         signals: Signals,
-        reload: Callable[[], Configure | None],
+        reload: Callable[[], Reloaded | None],
         on_ready: Callable[[], None],
         skew: Skew,
         rows: tuple[Row, ...],
@@ -86,7 +61,8 @@ class Supervisor:
     def run(self) -> None:
         """Return when all workers have ended as they were told to.
 
-        Raises SettingsError when a worker cannot run at all, and WorkersFailed when one dies again and again.
+        Raises SettingsError when a worker cannot be started or run at all, and WorkersFailed when one dies
+        again and again.
         """
         try:
             self._start()
@@ -101,8 +77,8 @@ class Supervisor:
             self._end()
 
     def _start(self) -> None:
-        self._workers.start()
         try:
+            self._workers.start()
             while not (self._signals.stops or self._workers.are_all_ready):
                 self._workers.look()
                 self._signals.wait(_LOOK_S / 5)
@@ -112,10 +88,11 @@ class Supervisor:
             self._on_ready()
 
     def _renew(self) -> None:
-        configure = self._reload()
-        if configure is not None:
+        reloaded = self._reload()
+        if reloaded is not None:
+            # Whatever has changed: the certificates may have, in files of the same name.
             _log.info("workers are replaced one by one")
-            self._workers.replace(configure)
+            self._workers.replace(reloaded.configure, except_for=reloaded.except_for)
 
     def _end(self) -> None:
         _log.info("verifier drains")
@@ -131,4 +108,7 @@ class Supervisor:
         now_s = time.monotonic()
         if now_s >= self._sample_at_s:
             self._sample_at_s = now_s + _SKEW_S
-            self._skew.sample([row.counters.get(Counter.CALLS) for row in self._rows])
+            self._skew.sample(
+                [row.counters.get(Counter.CALLS) for row in self._rows],
+                serving=sum(row.phase is Phase.SERVING for row in self._rows),
+            )

@@ -23,6 +23,7 @@ import structlog
 
 from verifier.access.entries import Entries
 from verifier.access.gatekeeper import ListGatekeeper
+from verifier.boot_clock import boot_time_s
 from verifier.calls import Calls
 from verifier.counters import Counters
 from verifier.host.documents import Document
@@ -39,6 +40,8 @@ from verifier.wire.ed25519 import VerifyingKey
 from verifier.wire.errors import WireError
 
 TICK_S = 0.1
+# A second: what fails for good may be long to read.
+_LOOKS_BETWEEN_TRIES = 9
 
 _log = structlog.get_logger("verifier")
 
@@ -77,7 +80,7 @@ class Worker:
         self.calls = Calls(
             verifier=Verifier(
                 key_sets=self._key_sets,
-                mirror=SharedMirror(shared, monotonic=time.monotonic),
+                mirror=SharedMirror(shared, monotonic=boot_time_s),
                 clock=time.time,
                 known_codes=_known_codes(config.limits.known_codes, self._row.counters),
             ),
@@ -147,16 +150,26 @@ class _Watched:
         self._take = take
         self._name = name
         self._seen = 0
+        self._failed = 0  # the version that could not be taken, and was told of
+        self._looks_to_wait = 0
 
     def look(self) -> None:
         version = self._document.version
         if version == self._seen:
             return
+        if version == self._failed and self._looks_to_wait:
+            self._looks_to_wait -= 1
+            return
         try:
             self._take(self._document.read())
         except Exception as error:  # noqa: BLE001 - the tick must go on, whatever was published
-            _log.error("what was published cannot be taken", part=self._name, trouble=type(error).__name__)
-        self._seen = version
+            # Tried again: a failure that passes, of memory say, must not leave a revoked key in force.
+            if version != self._failed:
+                trouble = type(error).__name__
+                _log.error("what was published cannot be taken", part=self._name, trouble=trouble)
+            self._failed, self._looks_to_wait = version, _LOOKS_BETWEEN_TRIES
+        else:
+            self._seen = version
 
 
 def _known_codes(most: int, counters: Counters) -> KnownCodes | None:

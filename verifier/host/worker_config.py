@@ -37,8 +37,6 @@ class WorkerConfig:
     port: int  # never 0: the supervisor has bound it
     root_public_key: bytes  # 32 bytes
     redis_url: str
-    partitions: int
-    mirror_capacity: int
     max_workers: int  # rows in shared memory
     policy: Policy  # the verifier's own; a gate's group may ask for more
     gate_auth: GateAuth

@@ -1,4 +1,6 @@
-"""A worker's journal: every verdict on disk before its reply, and no reply that waits for a sick disk.
+"""A worker's journal: every verdict on disk before its reply.
+
+A disk that fails holds up no reply; one that hangs in a write holds up the replies of its calls.
 
 An append is one write to a file that is only appended to, so threads need no lock, and what a killed process
 has written is there for the next. Nothing is synced: a power cut may take what was not shipped yet, which is
@@ -167,7 +169,9 @@ class Journal:
         elif self._trouble is None:
             self._trouble = trouble
             with _LOG_MAY_FAIL:
-                _log.error("scan log cannot be written, verdicts go on", trouble=trouble)
+                _log.error(
+                    "scan log cannot be written, verdicts go on", folder=str(self._folder), trouble=trouble
+                )
 
 
 def _unwritable() -> int:

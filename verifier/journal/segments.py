@@ -17,6 +17,7 @@ import os
 import re
 import secrets
 import stat
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,7 +47,16 @@ class Segment:
 
 def create_folder(folder: Path) -> None:
     """Make the folder, for its owner alone, unless it is there; raises OSError."""
-    folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+    except FileExistsError:  # as something else
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from None
+
+
+def try_to_write(folder: Path) -> None:
+    """Write a file to the folder and remove it, as a worker would write a segment; raises OSError."""
+    with tempfile.NamedTemporaryFile(dir=folder, prefix="trial-", buffering=0) as file:
+        file.write(b"\0")
 
 
 def create_segment(folder: Path, worker: int) -> tuple[int, Path]:

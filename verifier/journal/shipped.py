@@ -4,6 +4,10 @@ The shipper notes in Redis how far it has read, in the same MULTI as the batches
 Redis holds, whatever happened: after a restart of the shipper it says where to go on; where Redis lost its
 memory it is gone, and where Redis was set back it is of the same moment as the stream. Whenever the note is
 not the one we wrote last, it is believed, and what it does not cover is shipped again.
+
+The stream may lose batches and leave the note. The archive confirms a batch only when it has the one before,
+so no such loss is ever taken for archived; and it shows: a batch of ours is no longer in the stream and does
+not get confirmed.
 """
 
 import json
@@ -42,8 +46,8 @@ class _Turn:
     """Batches that were put into the stream together, and that the archive has not all confirmed."""
 
     number: int  # of the last of them
-    count: int
     positions: Mapping[str, int]
+    entry_id: bytes | None  # of the last of them in the stream; None: we don't know it
 
 
 class Ledger:
@@ -76,13 +80,22 @@ class Ledger:
         for name, position in self._archived.items():
             positions[name] = max(position, positions.get(name, 0))
         self._note = Note(note.number, positions)
-        self._turns = deque([_Turn(note.number, min(1, note.number), note.positions)])
+        self._turns = deque([_Turn(note.number, note.positions, None)])
 
-    def confirm(self, archived_number: int) -> int:
-        """Note what the archive has; returns how many batches must still be in the stream."""
+    @property
+    def awaited(self) -> bytes | None:
+        """The stream entry that is either there or archived, or something was lost; None: we know none."""
+        return next((turn.entry_id for turn in self._turns if turn.entry_id is not None), None)
+
+    @property
+    def is_unsure(self) -> bool:
+        """Whether batches wait for the archive, and we know no entry that would show their loss."""
+        return bool(self._turns) and self.awaited is None
+
+    def confirm(self, archived_number: int) -> None:
+        """Note what the archive has."""
         while self._turns and self._turns[0].number <= archived_number:
             self._archived.update(self._turns.popleft().positions)
-        return sum(min(turn.count, turn.number - archived_number) for turn in self._turns)
 
     def plan(self, positions: Mapping[str, int], batches: int) -> tuple[range, Note]:
         """Return the numbers for so many batches, and the note to write with them."""
@@ -91,10 +104,10 @@ class Ledger:
         self._next_number = numbers.stop
         return numbers, Note(numbers[-1] if numbers else self._note.number, positions)
 
-    def shipped(self, note: Note, batches: int) -> None:
-        """Redis has taken what was planned."""
+    def shipped(self, note: Note, entry_id: bytes | None) -> None:
+        """Redis has taken what was planned; `entry_id` is of the last batch, None if there was none."""
         self._note = note
-        self._turns.append(_Turn(note.number, batches, note.positions))
+        self._turns.append(_Turn(note.number, note.positions, entry_id))
 
     def forget(self, present: set[str]) -> None:
         """Drop the segments that are no longer there."""

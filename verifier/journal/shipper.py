@@ -3,8 +3,10 @@
 One turn:
 1. See what the folder holds.
 2. Ask Redis for our note, for what the archive has, and how long the stream is. A note that is not ours, or
-   a stream shorter than what must be in it: Redis lost something, and it is shipped again.
+   a batch of ours that is neither in the stream nor archived: Redis lost something, and it is shipped again.
 3. Read what is new, and put it into the stream with the new note, in one MULTI that nothing comes before.
+   After a start with batches under way, an empty one goes if there is no other: what becomes of it shows
+   whether those are still there.
 4. Remove the segments that are closed and archived.
 Where Redis or the archive is gone, the journal keeps what there is, up to its own bound. What is shipped
 twice is stored once (verifier/wire/scan_log.py).
@@ -38,6 +40,7 @@ from verifier.wire.scan_log import (
     ENTRIES_FIELD,
     JOURNAL_FIELD,
     NUMBER_FIELD,
+    PREVIOUS_FIELD,
     SCANS_KEY,
     SHIPPED_KEY_PREFIX,
 )
@@ -47,6 +50,9 @@ REPLY_TIMEOUT_S = 1.0
 MAX_STREAM_BATCHES = 2_048
 # Twice a second, 40 000 entries: more than a machine makes, so that what has piled up goes away.
 MAX_TURN_BYTES = 4 << 20
+# From the last batch on. A journal that is gone for good leaves no note for ever; one that comes back later
+# ships again what it still has.
+NOTE_TTL_S = 30 * 86_400
 _JOURNAL_ID_DIGITS = 16
 
 _log = structlog.get_logger("verifier.journal")
@@ -74,6 +80,7 @@ class Shipper:
         self._ledger = Ledger()
         self._written: bytes | None = None  # the note as Redis must hold it; None before the first look
         self._waiting_bytes = 0
+        self._began_at = unix_time()
         self._behind_since: float | None = None  # Unix seconds; None before the first look
         self._shipped_batches = 0
         self._damaged_bytes = 0
@@ -86,8 +93,12 @@ class Shipper:
 
     @property
     def oldest_unshipped_age_s(self) -> float:
-        """How long ago all there was had been shipped: about half a second while all is well."""
-        return 0.0 if self._behind_since is None else max(0.0, self._unix_time() - self._behind_since)
+        """How long ago all there was had been shipped: about half a second while all is well.
+
+        It grows from the start on where the folder was never looked into: that is not well.
+        """
+        since = self._began_at if self._behind_since is None else self._behind_since
+        return max(0.0, self._unix_time() - since)
 
     @property
     def shipped_batches(self) -> int:
@@ -105,8 +116,15 @@ class Shipper:
         Raises redis.RedisError or OSError; nothing is lost by it. Does nothing, and says so once in the log,
         while another supervisor ships the folder.
         """
-        if not self._holds_folder():
+        if not self.take_folder():
+            if not self._is_refused:
+                self._is_refused = True
+                _log.error(
+                    "another supervisor ships this journal: give each its own by --journal FOLDER",
+                    folder=str(self._folder),
+                )
             return
+        self._is_refused = False
         began_at = self._unix_time()
         segments = list_segments(self._folder)
         self._ledger.forget({segment.name for segment in segments})
@@ -125,7 +143,11 @@ class Shipper:
             os.close(self._lock)
             self._lock = None
 
-    def _holds_folder(self) -> bool:
+    def take_folder(self) -> bool:
+        """Return whether the folder is ours: not while another supervisor has it. Raises OSError.
+
+        The kernel lets go of it when the process is gone, however it went.
+        """
         if self._lock is not None:
             if os.fstat(self._lock).st_nlink:
                 return True
@@ -134,11 +156,6 @@ class Shipper:
         lock = os.open(self._folder / SHIPPER_LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if not try_lock(lock):
             os.close(lock)
-            if not self._is_refused:
-                self._is_refused = True
-                _log.error(
-                    "another supervisor ships this journal: give each its own", folder=str(self._folder)
-                )
             return False
         try:
             self._journal_id = _read_journal_id(self._folder / JOURNAL_ID_NAME)
@@ -146,7 +163,6 @@ class Shipper:
             os.close(lock)
             raise
         self._lock = lock
-        self._is_refused = False
         self._ledger = Ledger()
         self._written = None
         return True
@@ -174,14 +190,17 @@ class Shipper:
             if found.unreadable != self._unreadable:
                 self._unreadable = found.unreadable
                 _log.error("segments that cannot be read stay unshipped", segments=found.unreadable)
-            if found.batches or found.damaged_bytes:
+            if found.batches or found.damaged_bytes or self._ledger.is_unsure:
                 self._put(transaction, key, found)
         return found.is_all
 
     def _look_into_redis(self, transaction: Any, key: str) -> bool:
         """Return whether the stream has room."""
         note: bytes | None = transaction.get(key)
-        # In this order: what the archive takes out meanwhile it also confirms.
+        awaited = self._ledger.awaited
+        # In this order: what the archive takes out meanwhile it also confirms. The reply is a batch: a few KB
+        # mostly, and nothing once it is archived.
+        is_there = awaited is None or bool(transaction.xrange(SCANS_KEY, awaited, awaited, count=1))
         length = int(transaction.xlen(SCANS_KEY))
         archived = transaction.hget(ARCHIVED_KEY, self._journal_id) or b"0"
         archived_number = int(archived) if archived.isdigit() else 0
@@ -190,7 +209,8 @@ class Shipper:
         elif (note or b"") != self._written:
             _log.warning("Redis does not say what we told it last: going on from what it says")
             self._believe(note, archived_number)
-        if self._ledger.confirm(archived_number) > length:
+        self._ledger.confirm(archived_number)
+        if not is_there and self._ledger.awaited == awaited:
             _log.warning("the stream lost batches: shipping again what is not archived")
             self._believe(None, archived_number)
             self._written = note or b""
@@ -202,18 +222,27 @@ class Shipper:
             archived_number=archived_number,
             least_number=int(self._unix_time() * 1e6),
         )
+        self._ledger.confirm(archived_number)
         self._written = note or b""
 
     def _put(self, transaction: Any, key: str, found: Unshipped) -> None:
-        numbers, note = self._ledger.plan(found.positions, len(found.batches))
+        batches = found.batches or ([b""] if self._ledger.is_unsure else [])
+        previous = self._ledger.note.number
+        numbers, note = self._ledger.plan(found.positions, len(batches))
         encoded = note.encode()
         transaction.multi()
-        for number, batch in zip(numbers, found.batches, strict=True):
-            fields = {JOURNAL_FIELD: self._journal_id, NUMBER_FIELD: number, ENTRIES_FIELD: batch}
+        for number, batch in zip(numbers, batches, strict=True):
+            fields = {
+                JOURNAL_FIELD: self._journal_id,
+                NUMBER_FIELD: number,
+                PREVIOUS_FIELD: previous,
+                ENTRIES_FIELD: batch,
+            }
             transaction.xadd(SCANS_KEY, fields)
-        transaction.set(key, encoded)
-        transaction.execute()
-        self._ledger.shipped(note, len(numbers))
+            previous = number
+        transaction.set(key, encoded, ex=NOTE_TTL_S)
+        replies = transaction.execute()
+        self._ledger.shipped(note, replies[-2] if batches else None)
         self._written = encoded
         self._shipped_batches += len(numbers)
         if found.damaged_bytes:

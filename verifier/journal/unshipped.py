@@ -48,6 +48,9 @@ def read_unshipped(
     for segment in segments:
         if positions[segment.name] >= segment.size:
             continue
+        if read_bytes >= limit_bytes:
+            is_all = False
+            break
         try:
             for piece in _read(folder, segment, positions[segment.name]):
                 if read_bytes >= limit_bytes:

@@ -3,16 +3,19 @@
     frame                     u16 0x4C47, u16 length, u32 CRC-32 (zlib) of the entry, entry; little-endian.
                               An entry is a serialized verifier.v1.ScanLogEntry
     gatelight:scans           stream of batches. Fields: j journal id (16 hex digits, one a journal folder),
-                              n batch number in decimal, ascending by journal, e frames
-    gatelight:scans:archived  hash: journal id -> the highest batch number that is in the archive
+                              n batch number in decimal, ascending by journal, p the number of the batch
+                              before it (0 or no field: it needs none), e frames, maybe none
+    gatelight:scans:archived  hash: journal id -> the number up to which all batches are in the archive. Some
+                              40 bytes a journal folder that ever was; they stay
     gatelight:scans:shipped:<journal id>
-                              what the shipper has put into the stream, written with the batches in one MULTI;
-                              its own affair (verifier/journal/shipped.py)
+                              what the shipper has put into the stream, written with the batches in one MULTI,
+                              for 30 days; its own affair (verifier/journal/shipped.py)
 
 The archive reads through the consumer group `archive`. When a batch is in its database, it acknowledges and
-deletes the stream entry and notes the number in one MULTI. Only then are the segments of the batch freed: a
-Redis that loses its memory loses no scan. What is shipped twice is stored once, by the identity of its
-entries (gate, scan_id, verdict, code hash).
+deletes the stream entry and, if the batch before is noted, notes the number in one MULTI. Only then are the
+segments of the batch freed: a Redis that loses its memory, or a part of the stream, loses no scan. A batch
+that is gone and does not get noted is shipped again, with all behind it. What is shipped twice is stored
+once, by the identity of its entries (gate, scan_id, verdict, code hash).
 """
 
 import struct
@@ -25,6 +28,7 @@ SHIPPED_KEY_PREFIX = "gatelight:scans:shipped:"
 ARCHIVE_GROUP = "archive"
 JOURNAL_FIELD = b"j"
 NUMBER_FIELD = b"n"
+PREVIOUS_FIELD = b"p"
 ENTRIES_FIELD = b"e"
 # A batch travels in one command and is stored in one transaction.
 MAX_BATCH_BYTES = 256 << 10

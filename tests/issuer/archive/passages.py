@@ -13,6 +13,7 @@ from verifier.wire.scan_log import (
     ENTRIES_FIELD,
     JOURNAL_FIELD,
     NUMBER_FIELD,
+    PREVIOUS_FIELD,
     SCANS_KEY,
     frame,
 )
@@ -54,9 +55,12 @@ def rows(*entries: ScanLogEntry) -> list[ScanRow]:
     return list(read_batch(frames(*entries)).rows)
 
 
-def ship(client: "redis.Redis", number: int, *entries: ScanLogEntry, journal: str = JOURNAL) -> bytes:
+def ship(
+    client: "redis.Redis", number: int, *entries: ScanLogEntry, journal: str = JOURNAL, previous: int = 0
+) -> bytes:
     """Put a batch into the stream and return its id."""
-    return put(client, {JOURNAL_FIELD: journal, NUMBER_FIELD: str(number), ENTRIES_FIELD: frames(*entries)})
+    fields = {JOURNAL_FIELD: journal, NUMBER_FIELD: number, PREVIOUS_FIELD: previous}
+    return put(client, fields | {ENTRIES_FIELD: frames(*entries)})
 
 
 def put(client: "redis.Redis", fields: Any) -> bytes:

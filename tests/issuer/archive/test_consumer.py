@@ -8,15 +8,16 @@ import pytest
 import redis
 
 from issuer.archive import consumer as consumer_module
+from issuer.archive import metrics
 from issuer.archive.consumer import Consumer
-from issuer.archive.stream import ScanStream
+from issuer.archive.stream import LEASE_KEY, ScanStream
 from issuer.errors import RegisterUnavailable
 from issuer.register.database import Database
 from issuer.register.scans import Scans
 from issuer.register.showings import Showings
 from issuer.register.suspects import Suspects
 from loadtest.embedded_redis import EmbeddedRedis
-from tests.issuer.archive.passages import JOURNAL, archived, passage, put, ship
+from tests.issuer.archive.passages import JOURNAL, NOW, NOW_MS, archived, passage, put, rows, ship
 from verifier.wire.scan_log import ARCHIVE_GROUP, ARCHIVED_KEY, SCANS_KEY
 
 
@@ -35,6 +36,7 @@ class Archive:
             suspects=self.suspects,
             walk_s=60,
             shares_file=False,
+            clock=lambda: NOW,
             sleep=self.slept.append,
         )
 
@@ -232,3 +234,89 @@ def test_on_a_shared_file_others_get_their_share_of_the_time(
     archive.consumer._monotonic = lambda: next(moments)
     archive.turn()
     assert archive.slept == [3.0]
+
+
+def test_a_number_is_noted_only_behind_the_one_before(start: _Start, client: "redis.Redis") -> None:
+    archive = start()
+    ship(client, 3, passage(scan_id="a"), previous=0)
+    ship(client, 4, passage(scan_id="b"), previous=3)
+    ship(client, 6, passage(scan_id="c"), previous=5)  # the stream lost the fifth
+    archive.turn()
+    assert (archive.scan_ids(), left(client), archived(client)) == (["a", "b", "c"], (0, 0), 4)
+    ship(client, 8, passage(scan_id="d"), previous=0)  # all that is not archived is shipped again from here
+    archive.turn()
+    assert archived(client) == 8
+
+
+def test_a_kind_that_is_not_known_here_is_reported_all_the_same(start: _Start, client: "redis.Redis") -> None:
+    archive = start()
+    copies = [passage(gate_id=gate, kind=9, code_hash=b"k" * 16) for gate in ("north", "south")]
+    ship(client, 1, *copies)
+    archive.turn()
+    assert left(client) == (0, 0)
+    (found,), _ = archive.suspects.page(from_ms=0, credential_index=0, page_size=10, before_seq=0)
+    assert found.kind == 9
+
+
+def test_a_scan_dated_far_ahead_is_stored_as_of_now(start: _Start, client: "redis.Redis") -> None:
+    archive = start()
+    day_ms, before = 86_400_000, metrics.AHEAD._value.get()
+    for number, ahead_ms in enumerate([day_ms, day_ms + 1, 3650 * day_ms], start=1):
+        ship(client, number, passage(verified_at_ms=NOW_MS + ahead_ms))
+    archive.turn()
+    found, _ = archive.scans.page(page_size=10)
+    assert [row.verified_at_ms - NOW_MS for row in found] == [day_ms, 0, 0]
+    assert metrics.AHEAD._value.get() == before + 2
+
+
+def test_an_archive_whose_own_clock_is_behind_changes_no_date(start: _Start, client: "redis.Redis") -> None:
+    archive = start()
+    archive.scans.store(rows(passage()))
+    archive.consumer._clock = lambda: 0.0
+    ship(client, 1, passage(verified_at_ms=NOW_MS + 1_000))
+    archive.turn()
+    assert [row.verified_at_ms for row in archive.scans.page(page_size=10)[0]] == [NOW_MS + 1_000, NOW_MS]
+
+
+@pytest.mark.parametrize("before", ["it holds the lease", "nobody holds the lease", "it never ran"])
+def test_a_full_redis_is_drained(start: _Start, own_redis: EmbeddedRedis, before: str) -> None:
+    archive = start(own_redis.url)
+    with redis.Redis.from_url(own_redis.url) as client:
+        if before != "it never ran":
+            archive.turn()
+        for number in range(1, 13):
+            ship(
+                client,
+                number,
+                *(passage(scan_id=f"{number}-{one}") for one in range(50)),
+                previous=number - 1,
+            )
+        if before == "nobody holds the lease":
+            client.delete(LEASE_KEY)
+        client.config_set("maxmemory", 1)  # whatever is taken out, nothing may be set
+        archive.turn()
+        assert left(client)[0] == 4 if before != "it never ran" else client.xlen(SCANS_KEY) == 4
+        assert archived(client) == 0
+        assert archive.stream.is_held == (before == "it holds the lease")
+        client.config_set("maxmemory", 0)
+        archive.turn(2)
+        assert left(client) == (0, 0)
+        assert len(archive.scan_ids()) == 600
+        # What was not noted is shipped again.
+        ship(client, 20, previous=0)
+        archive.turn()
+        assert (archived(client), archive.stream.is_held) == (20, True)
+
+
+def test_what_is_taken_out_of_a_full_redis_is_noted_if_that_makes_room(
+    start: _Start, own_redis: EmbeddedRedis
+) -> None:
+    archive = start(own_redis.url)
+    with redis.Redis.from_url(own_redis.url) as client:
+        archive.turn()
+        for number in range(1, 9):
+            ship(client, number, *(passage(gate_id="x" * 900) for _ in range(200)), previous=number - 1)
+        memory: Any = client.info("memory")
+        client.config_set("maxmemory", memory["used_memory"] - 100_000)
+        archive.turn()
+        assert (left(client), archived(client)) == ((0, 0), 8)

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,10 @@ def test_it_archives_beside_what_serves_until_it_is_told_to_stop(
     command = [sys.executable, "-m", "issuer", "archive", "--retention-days", "36000"]
     with redis.Redis.from_url(redis_url) as client, locked(folder):
         put(client, {"e": b"CANARY" * 9})
-        ship(client, 1, passage(gate_id="CANARY", code_hash=b"c" * 16), passage(code_hash=b"c" * 16))
+        now = int(time.time())
+        times = {"verified_at_ms": now * 1000, "not_before": now - 30, "expires_at": now + 30}
+        copies = [passage(gate_id=gate, code_hash=b"c" * 16, **times) for gate in ("CANARY", "north-1")]
+        ship(client, 1, *copies)
         with ServerProcess("archive", command, folder=tmp_path, environment=environment) as process:
             eventually(lambda: archived(client) == 1, timeout_s=30)
             assert process.stop() == 0

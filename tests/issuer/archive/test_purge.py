@@ -24,6 +24,7 @@ class Purging:
         self.database = database
         self.purges = Purges(database=database)
         self.now = float(NOW)
+        self.is_working = True
         self.monotonic = 1_000.0
         self.purge = self.restarted(retention_days)
 
@@ -31,10 +32,12 @@ class Purging:
         guard = ClockGuard(monotonic=lambda: self.monotonic, last_recorded_at=lambda: None)
         self.purge = DailyPurge(
             purges=self.purges,
+            scans=Scans(database=self.database),
             retention_days=retention_days,
             clock=lambda: self.now,
             monotonic=lambda: self.monotonic,
             clock_guard=guard,
+            is_working=lambda: self.is_working,
         )
         return self.purge
 
@@ -67,11 +70,11 @@ def purging(sqlite_database: Database) -> Purging:
 
 def test_what_is_older_than_the_retention_goes_with_its_suspects(database: Database) -> None:
     purging = Purging(database)
-    purging.enter(27, 28, 28.001, 40)
+    purging.enter(0, 27, 28, 28.001, 40)
     purging.suspect(27)
     purging.suspect(29)
     purging.step()
-    assert purging.left() == 2
+    assert purging.left() == 3
     (report,) = purging.reports()
     assert (report.scans, report.suspects, report.is_done) == (2, 1, True)
     assert (report.purged_at, report.before_ms) == (NOW, NOW_MS - 28 * DAY_S * 1_000)
@@ -88,23 +91,57 @@ def test_it_is_done_once_a_day(purging: Purging) -> None:
 
 def test_a_slice_is_short_and_the_next_goes_on(purging: Purging, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(purges_module, "SLICE_ROWS", 2)
-    purging.enter(*[30] * 5)
+    purging.enter(0, *[30] * 5)
     purging.step()
-    assert (purging.left(), purging.reports()[0].scans) == (3, 2)
+    assert (purging.left(), purging.reports()[0].scans) == (4, 2)
     purging.restarted()  # the report says how far it came, and it goes on
     purging.step(2)
-    assert purging.left() == 0
+    assert purging.left() == 1
     (report,) = purging.reports()
     assert (report.scans, report.is_done) == (5, True)
 
 
 def test_another_retention_holds_at_once(purging: Purging) -> None:
-    purging.enter(10)
+    purging.enter(0, 10)
     purging.step()
     purging.restarted(retention_days=7)
     purging.step()
-    assert purging.left() == 0
+    assert purging.left() == 1
     assert [report.retention_days for report in purging.reports()] == [7, 28]
+
+
+def test_an_archive_that_stands_by_removes_nothing(purging: Purging) -> None:
+    purging.enter(0, 10)
+    purging.restarted(retention_days=7)
+    purging.is_working = False
+    purging.step(after_s=DAY_S)
+    assert (purging.left(), purging.reports()) == (2, [])
+    purging.is_working = True
+    purging.step()
+    assert purging.left() == 1
+
+
+def test_archives_that_take_turns_with_two_retentions_purge_once_each(purging: Purging) -> None:
+    purges = [purging.purge, purging.restarted(retention_days=7)]
+    for _ in range(5):
+        for purging.purge in purges:
+            purging.step(after_s=61)
+    assert [report.retention_days for report in purging.reports()] == [7, 28]
+
+
+def test_a_clock_that_is_wrong_and_steady_removes_what_is_old_beside_the_newest_scan(
+    purging: Purging,
+) -> None:
+    purging.enter(*range(30))
+    purging.now += 60 * DAY_S
+    purging.step()
+    assert purging.left() == 28
+    (report,) = purging.reports()
+    assert report.before_ms == NOW_MS - 27 * DAY_S * 1_000
+    purging.now -= 60 * DAY_S  # set right
+    purging.restarted()
+    purging.step()
+    assert len(purging.reports()) == 2  # that report of the future holds up none
 
 
 def test_a_clock_that_leaps_removes_nothing(purging: Purging) -> None:

@@ -4,14 +4,21 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import grpc
 import pytest
 
 from issuer.access.calls import Calls
+from issuer.access.roles import Caller, Role
+from issuer.answers import Gatekeeper
+from issuer.register import purges
+from issuer.register.database import Database
 from issuer.register.purges import Purges
+from issuer.register.scan_stats import ScanStats
 from issuer.register.scans import Scans
 from issuer.register.suspects import NewSuspect, Suspects
+from issuer.scan_servicer import ScanServicer
 from issuer.v1 import scans_pb2 as pb
 from tests.issuer.archive.passages import passage, rows
 from tests.issuer.cli.commands import Run, read_json, read_lines, runs_against
@@ -95,6 +102,31 @@ def test_a_search_that_breaks_the_api_is_told_where(issuer: RunningIssuer, field
         assert text.startswith((field, "to_ms"))
 
 
+def test_a_lane_is_searched_a_day_at_a_time_or_for_one_credential(issuer: RunningIssuer) -> None:
+    search = issuer.client.scans.SearchScans
+    for asked in (
+        pb.SearchScansRequest(gate_id="north/1"),
+        pb.SearchScansRequest(gate_id="north/1", to_ms=NOW_MS),
+        pb.SearchScansRequest(gate_id="north/1", from_ms=NOW_MS - 2 * DAY_MS),
+    ):
+        code, text = refused(search, asked)
+        assert code is grpc.StatusCode.INVALID_ARGUMENT
+        assert text.startswith("from_ms")
+    for asked in (
+        pb.SearchScansRequest(gate_id="north/1", from_ms=NOW_MS - DAY_MS, to_ms=NOW_MS),
+        pb.SearchScansRequest(gate_id="north/1", credential_index=7),
+    ):
+        assert [one.scan_id for one in search(asked).scans] == ["s-1"]
+
+
+def test_counts_until_a_moment_are_of_the_day_before_it(issuer: RunningIssuer) -> None:
+    until_ms = NOW_MS - 40 * DAY_MS + 1
+    stats = issuer.client.scans.GetScanStats(pb.GetScanStatsRequest(to_ms=until_ms)).stats
+    assert [one.gate_id for one in stats] == ["north-1"]
+    assert not issuer.client.scans.GetScanStats(pb.GetScanStatsRequest(to_ms=until_ms + 2 * DAY_MS)).stats
+    assert not issuer.client.scans.GetScanStats(pb.GetScanStatsRequest(to_ms=1_000)).stats
+
+
 def test_counts_are_of_the_last_day_or_of_31_days_at_most(issuer: RunningIssuer) -> None:
     stats = issuer.client.scans.GetScanStats(pb.GetScanStatsRequest(gate_id="north")).stats
     assert sum(count.scans for one in stats for count in one.verdicts) == 2
@@ -121,6 +153,30 @@ def test_the_retention_is_the_archives_where_none_is_named(issuer: RunningIssuer
     assert issuer.client.scans.PurgeScans(dry).purge.scans == 1
 
 
+def test_a_purge_ends_when_its_client_goes_away(
+    sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(purges, "SLICE_ROWS", 2)
+    old = [passage(verified_at_ms=NOW_MS - 40 * DAY_MS) for _ in range(9)]
+    Scans(database=sqlite_database).store(rows(*old))
+    gatekeeper = mock.create_autospec(Gatekeeper, instance=True)
+    gatekeeper.authenticate.return_value = Caller(1, "operator", frozenset({Role.OPERATOR}))
+    context = mock.create_autospec(grpc.ServicerContext, instance=True)
+    context.is_active.side_effect = [True, False, False]
+    servicer = ScanServicer(
+        scans=Scans(database=sqlite_database),
+        stats=ScanStats(database=sqlite_database),
+        suspects=Suspects(database=sqlite_database),
+        purges=Purges(database=sqlite_database),
+        gatekeeper=gatekeeper,
+        clock=lambda: NOW_MS / 1000,
+    )
+    told = servicer.PurgeScans(pb.PurgeScansRequest(retention_days=30), context)
+    assert told.purge.scans == 4
+    assert [one.scans for one in Purges(database=sqlite_database).page(page_size=9, before_seq=0)[0]] == [4]
+    assert gatekeeper.end.call_args.kwargs == {"outcome": "CANCELLED"}
+
+
 # The command line
 
 
@@ -141,6 +197,16 @@ def test_a_search_is_narrowed_and_printed_for_programs(run: Run) -> None:
     listed = read_lines(run("scan", "search", "--gate", "north", "--from", NOW_MS // 1000 - 60, "--json"))
     assert [(one["scan_id"], one["verdict"]) for one in listed] == [("s-2", "99"), ("s-1", "GREEN")]
     assert run("scan", "search", "--to", 100_000_000).stdout == ""
+    assert [one["scan_id"] for one in read_lines(run("scan", "search", "--from", "-2h", "--json"))] == [
+        ESCAPE,
+        "s-2",
+        "s-1",
+    ]
+    assert len(read_lines(run("scan", "search", "--verdict", "green", "--to", "-0m", "--json"))) == 3
+    assert run("scan", "search", "--verdict", "RED").stdout == ""
+    wrong = run("scan", "search", "--from", "1h ago")
+    assert wrong.exit_code == 2
+    assert "-90m, -2h, -7d" in " ".join(wrong.stderr.split())
 
 
 def test_counts_and_suspects_are_listed(run: Run) -> None:

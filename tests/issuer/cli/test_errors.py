@@ -8,7 +8,9 @@ import grpc
 import pytest
 
 from issuer.access.bearer import make_key, write_key_file
+from issuer.answers import retry_advice
 from issuer.cli.session import explain
+from issuer.errors import TooMany
 from issuer.tls import ServerTls
 from loadtest.embedded_redis import free_port
 from tests.issuer.certificates import Authority
@@ -133,6 +135,22 @@ def test_nobody_is_told_twice_to_try_again() -> None:
     error = _Failed(grpc.StatusCode.UNAVAILABLE, "Redis does not answer: try again")
     told = explain(error, "unix:/issuer.sock").message
     assert told.lower().count("try again") == 1
+
+
+class _TooMany(_Failed):
+    """A refusal with what the issuer sends beside it."""
+
+    def trailing_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
+        return (("grpc-retry-pushback-ms", "-1"), *retry_advice(TooMany("", retry_after_s=41)))
+
+
+def test_who_asks_too_often_is_told_how_long_to_wait() -> None:
+    too_often = _TooMany(grpc.StatusCode.RESOURCE_EXHAUSTED, "credential 7 asked too often")
+    assert explain(too_often, "unix:/issuer.sock").message == (
+        "the issuer says no: credential 7 asked too often. Try again in 41 s."
+    )
+    unsaid = _Failed(grpc.StatusCode.RESOURCE_EXHAUSTED, "too often")
+    assert explain(unsaid, "unix:/issuer.sock").message.endswith("too often. Wait a little, and try again.")
 
 
 def test_people_never_see_the_list_that_a_command_sends(run: Run) -> None:

@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 
 from issuer.access.bearer import read_key_file
+from issuer.access.calls import Calls
+from issuer.cli import session
+from issuer.v1 import gates_pb2 as pb
 from tests.issuer.certificates import Authority
 from tests.issuer.cli.commands import Run, read_json, read_lines
+from tests.issuer.running_issuer import RunningIssuer
 from verifier.bearer import hash_key
 
 
@@ -62,6 +66,21 @@ def test_a_gate_is_known_by_a_certificate(run: Run, stations: str, tmp_path: Pat
     assert len(bytes.fromhex(sha256)) == hashlib.sha256().digest_size
 
 
+def test_a_plan_is_refused_where_the_issuer_would_refuse_the_gate(
+    run: Run, stations: str, tmp_path: Path
+) -> None:
+    for name in ("bad gate!", "", "a/1"):
+        refused = run("gate", "add", name, "--group", stations)
+        assert refused.exit_code == 1
+        assert "expected 1 to 48 characters" in refused.stderr
+    certificate = ("--certificate", Authority(tmp_path).issue("gate").certificate)
+    assert run("gate", "add", "north-3", "--group", stations, *certificate, "--apply").exit_code == 0
+    for taken in (("add", "north-4", "--group", stations), ("renew", "north-3")):
+        refused = run("gate", *taken, *certificate)
+        assert (refused.exit_code, refused.stdout) == (1, "")
+        assert "gate north-3 is known by this certificate: make a new one" in refused.stderr
+
+
 def test_a_gate_is_renewed_without_a_pause(run: Run, stations: str, tmp_path: Path) -> None:
     old, new = tmp_path / "old.key", tmp_path / "new.key"
     run("gate", "add", "north-3", "--group", stations, "--key-to", old, "--apply")
@@ -96,9 +115,30 @@ def test_a_gate_is_moved_and_removed(run: Run, stations: str) -> None:
     assert gates(run) == []
 
 
+def test_one_gate_is_found_by_one_call_among_many(
+    run: Run, stations: str, running_issuer: RunningIssuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "_PAGE_SIZE", 1)
+    calls = Calls(database=running_issuer.database)
+    for number in range(3):
+        run("gate", "add", f"a-{number}", "--group", stations, "--apply")
+    list_gates = running_issuer.client.gates.ListGates
+    found = list_gates(pb.ListGatesRequest(gate_id="a-1", page_size=1))
+    assert ([one.gate_id for one in found.gates], found.has_more) == (["a-1"], False)
+    assert not list_gates(pb.ListGatesRequest(gate_id="a-9")).gates
+    before = calls.page(client="", page_size=1, before_seq=0)[0][0].seq
+    assert run("gate", "remove", "a-2").exit_code == 0
+    assert calls.page(client="", page_size=1, before_seq=0)[0][0].seq == before + 1
+
+
 def test_a_policy_is_set_option_by_option_and_the_rest_stays(run: Run, stations: str) -> None:
     change = ("group", "set", stations, "--max-test-age-s", 3_600, "--max-status-age-s", 2.5)
-    assert "a test of the last 3600 s; a status of the last 2.5 s; one entry" in run(*change).stdout
+    assert run(*change).stdout.splitlines()[:3] == [
+        "would set the policy of the group stations (gates: 0)",
+        "  is:       one entry for each code, a card again after 900 s; green alone opens",
+        "  will be:  a test of the last 3600 s; a status of the last 2.5 s; one entry for each code, a card "
+        "again after 900 s; green alone opens",
+    ]
     assert run(*change, "--apply").exit_code == 0
     assert read_json(run("group", "list", "--json")) == {
         "name": "stations",

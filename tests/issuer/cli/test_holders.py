@@ -41,6 +41,12 @@ def test_with_apply_a_holder_is_entered_and_the_name_stays_masked(run: Run) -> N
     assert result.stdout == "enter 王*秀 into the register\nholder id  1\n"
 
 
+def test_what_cannot_be_asked_for_without_a_terminal_is_named(run: Run) -> None:
+    result = run("holder", "add", "--name", "王小秀", "--document-type", "ID", "--apply", input="")
+    assert result.exit_code == 2
+    assert "give --document-number: there is no terminal to ask for it" in result.stderr
+
+
 def test_what_must_not_stand_in_the_shells_history_can_be_typed(run: Run) -> None:
     typed = "王小秀\nID\nE12345678\n"
     result = run("holder", "add", "--apply", "--json", input=typed)

@@ -1,14 +1,18 @@
 """Archived scans: stored once, found again, counted."""
 
 import contextlib
+from typing import Any
 
 import pytest
+from sqlalchemy import event, insert
 
 from issuer.register import scan_stats
 from issuer.register.database import Database
 from issuer.register.scan_stats import QuarterStats, ScanStats, StatsPlace
 from issuer.register.scans import Place, Scans
-from tests.issuer.archive.passages import NOW_MS, passage, rows
+from issuer.register.schema import credentials
+from tests.issuer.archive.passages import EXPIRED, NOW, NOW_MS, passage, rows
+from tests.issuer.register.people import enrol
 
 QUARTER_MS = 900_000
 START_MS = NOW_MS - NOW_MS % QUARTER_MS
@@ -50,6 +54,33 @@ def test_a_gate_is_searched_with_its_lanes(scans: Scans) -> None:
     assert found(scans, gate_id=b"nowhere") == []
 
 
+def test_a_gate_that_begins_with_a_slash_is_a_gate_like_others(scans: Scans, stats: ScanStats) -> None:
+    for name in ("/x", "/x/1", "/", "//y"):
+        scans.store(rows(passage(gate_id=name, scan_id=name, verified_at_ms=START_MS)))
+    assert set(found(scans, gate_id=b"/x")) == {"/x", "/x/1"}
+    assert found(scans, gate_id=b"/x/1") == ["/x/1"]
+    assert [one.gate_id for one in all_stats(stats)] == [b"/", b"/x"]
+    assert [one.gate_id for one in all_stats(stats, gate_id=b"/x")] == [b"/x"]
+
+
+def test_a_credential_is_looked_for_among_its_own_scans_whatever_else_is_asked(
+    scans: Scans, sqlite_database: Database
+) -> None:
+    statements: list[tuple[str, Any]] = []
+
+    @event.listens_for(sqlite_database._readers, "before_cursor_execute")
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        statements.append((statement, parameters))
+
+    scans.store(rows(passage(gate_id="hub/1", scan_id="here"), passage(gate_id="hub")))
+    asked = {"gate_id": b"hub/1", "credential_index": 7, "from_ms": NOW_MS, "to_ms": NOW_MS + 1}
+    assert found(scans, **asked) == ["here"]
+    statement, parameters = statements[-1]
+    with sqlite_database.read() as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+    assert "scans_of_credential" in plan[0][-1]
+
+
 def test_times_and_credentials_narrow_the_search(scans: Scans) -> None:
     for number in range(4):
         scans.store(
@@ -58,6 +89,9 @@ def test_times_and_credentials_narrow_the_search(scans: Scans) -> None:
     assert found(scans) == ["3", "2", "1", "0"]
     assert found(scans, from_ms=NOW_MS + 1, to_ms=NOW_MS + 3) == ["2", "1"]
     assert found(scans, credential_index=2) == ["2"]
+    scans.store(rows(passage(scan_id="red", verdict=3, verified_at_ms=NOW_MS - 1)))
+    assert found(scans, verdict=3) == ["red"]
+    assert found(scans, verdict=3, from_ms=NOW_MS) == []
     assert found(scans, credential_index=2, gate_id=b"north-1", from_ms=NOW_MS + 3) == []
 
 
@@ -100,6 +134,7 @@ def enter_a_morning(scans: Scans) -> None:
     at(0, "a/2", 1)
     at(0, "a", 2, verdict=2, colour=2)
     at(0, "a", 0, verdict=4, colour=0)
+    at(0, "a", 9, verdict=EXPIRED, colour=0)  # a screenshot
     at(2, "a", 1)
     at(1, "b", 3)
     at(4, "b", 3)  # after the time asked for
@@ -116,7 +151,23 @@ def test_people_verdicts_and_colours_are_counted_by_gate_and_quarter(
     places = [(one.gate_id, (one.quarter_at * 1000 - START_MS) // QUARTER_MS) for one in counted]
     assert places == [(b"a", 0), (b"a", 2), (b"b", 1), (b"d", 3)]
     first = counted[0]
-    assert (first.people, first.verdicts, first.colours) == (2, {1: 2, 2: 1, 4: 1}, {0: 1, 1: 2, 2: 1})
+    assert (first.people, first.verdicts, first.colours) == (
+        2,
+        {1: 2, 2: 1, 4: 1, EXPIRED: 1},
+        {0: 2, 1: 2, 2: 1},
+    )
+
+
+def test_people_are_holders_however_many_codes_each_of_them_shows(database: Database) -> None:
+    first, _ = enrol(database, 2)  # with the credentials 1 and 2
+    with database.write() as connection:
+        card = insert(credentials).values(holder_id=first, kind=2, generation=1, state=1, issued_at=NOW)
+        connection.execute(card)
+    scans = Scans(database=database)
+    for shown in (1, 3, 3, 2, 9, 10, 0):  # 9 and 10 are not on the register
+        scans.store(rows(passage(verified_at_ms=START_MS, credential_index=shown)))
+    (counted,) = all_stats(ScanStats(database=database))
+    assert (counted.people, counted.verdicts) == (4, {1: 7})
 
 
 def test_one_gate_or_one_lane_is_counted(scans: Scans, stats: ScanStats) -> None:
@@ -150,8 +201,9 @@ def test_it_is_the_same_on_postgresql(postgres_url: str) -> None:
             (b"d", 1),
         ]
         assert [one.people for one in all_stats(stats, gate_id=b"a/2")] == [1]
-        newest, place = scans.page(page_size=5, gate_id=b"a")
-        assert (len(newest), place) == (5, None)
+        newest, place = scans.page(page_size=6, gate_id=b"a")
+        assert (len(newest), place) == (6, None)
+        assert len(scans.page(page_size=9, gate_id=b"a", credential_index=1)[0]) == 3
         first, place = scans.page(page_size=3, from_ms=START_MS)
         second, end = scans.page(page_size=10, from_ms=START_MS, before=place)
-        assert (len({*first, *second}), end) == (8, None)
+        assert (len({*first, *second}), end) == (9, None)

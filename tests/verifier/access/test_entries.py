@@ -37,6 +37,11 @@ class FakeStore:
         self.claims: dict[str, bytes] = {}
         self.ttls_ms: list[int] = []
         self.is_away = False
+        self.late: list[str] = []
+
+    def claim_later(self, key: str, scan: bytes, ttl_ms: int) -> None:
+        assert ttl_ms > 0
+        self.late.append(f"{key} {scan.decode()}")
 
     def claim(self, key: str, scan: bytes, ttl_ms: int) -> bool | None:
         if self.is_away:
@@ -90,6 +95,16 @@ def test_without_redis_a_verifier_goes_by_its_own_entries_says_so_and_counts_it(
     assert _settle(entries, "b") == USED_HERE
     assert _settle(other, "b") == FIRST_HERE
     assert counters.get(Counter.ENTRIES_LOCAL) == 3
+
+
+def test_an_entry_without_redis_is_to_be_told_to_it_later_and_a_refusal_is_not(store: FakeStore) -> None:
+    entries = _entries(store)
+    assert _settle(entries, "a") == FIRST
+    assert store.late == []
+    store.is_away = True
+    _settle(entries, "a")
+    _settle(entries, "b")
+    assert store.late == [f"7:{HASH.hex()} 1:a@north"]
 
 
 def test_a_verifier_remembers_who_it_let_in_when_redis_goes_away(store: FakeStore) -> None:

@@ -8,7 +8,9 @@ import redis
 
 from loadtest.embedded_redis import EmbeddedRedis
 from tests.eventually import eventually
-from verifier.access.entry_store import KEY_PREFIX, PAUSE_S, EntryStore
+from verifier.access.breaker import FAILURES, PAUSE_S
+from verifier.access.entry_store import KEY_PREFIX, EntryStore
+from verifier.access.late_claims import MAX_BATCH
 
 _TTL_MS = 60_000
 # Enough for a machine that does ten other things: what is told apart here is an answer from none at all.
@@ -69,7 +71,7 @@ def test_a_claim_expires_by_itself_and_a_second_one_does_not_make_it_last(
         assert 0 < client.pttl(KEY_PREFIX + "1:aa") <= _TTL_MS
 
 
-def test_a_frozen_redis_gives_no_answer_once_and_is_not_asked_again_before_the_pause_is_over(
+def test_a_frozen_redis_gives_no_answer_a_few_times_and_is_not_asked_again_before_the_pause_is_over(
     own_redis: EmbeddedRedis,
 ) -> None:
     clock = _SteppedClock()
@@ -78,18 +80,65 @@ def test_a_frozen_redis_gives_no_answer_once_and_is_not_asked_again_before_the_p
         assert store.claim("1:aa", b"first", _TTL_MS) is True
         own_redis.freeze()
         store._budget_s = 0.005
-        assert store.claim("1:bb", b"first", _TTL_MS) is None
+        for _ in range(FAILURES):
+            assert store.claim("1:bb", b"first", _TTL_MS) is None
+            clock.now += 0.005
         own_redis.thaw()
         store._budget_s = _LONG_S
-        clock.now += 0.999 * PAUSE_S
+        clock.now += 0.9 * PAUSE_S
         assert store.claim("1:cc", b"first", _TTL_MS) is None  # so Redis never heard of it
         with redis.Redis.from_url(own_redis.url) as client:
             assert client.exists(KEY_PREFIX + "1:cc") == 0
-        clock.now += 0.002 * PAUSE_S
+        clock.now += 0.2 * PAUSE_S
         assert store.claim("1:aa", b"second", _TTL_MS) is False
     finally:
         own_redis.thaw()
         store.close()
+
+
+def test_one_late_answer_sends_no_later_claim_away(own_redis: EmbeddedRedis) -> None:
+    store = _store(own_redis.url)
+    try:
+        assert store.claim("1:aa", b"first", _TTL_MS) is True
+        own_redis.freeze()
+        store._budget_s = 0.005
+        assert store.claim("1:bb", b"first", _TTL_MS) is None
+        own_redis.thaw()
+        store._budget_s = _LONG_S
+        assert store.claim("1:aa", b"second", _TTL_MS) is False
+    finally:
+        own_redis.thaw()
+        store.close()
+
+
+def test_claims_that_redis_did_not_hear_reach_it_when_it_is_back_and_cover_no_other(
+    own_redis: EmbeddedRedis,
+) -> None:
+    store = _store(own_redis.url)
+    many = [f"1:{number}" for number in range(2 * MAX_BATCH + 1)]
+    try:
+        store.claim("1:first", b"first", _TTL_MS)
+        with redis.Redis.from_url(own_redis.url) as client:
+            client.set(KEY_PREFIX + "1:aa", b"another's")
+            own_redis.freeze()
+            for key in ["1:aa", *many]:
+                store.claim_later(key, b"late", _TTL_MS)
+            own_redis.thaw()
+            eventually(lambda: len(store._late) == 0)
+            assert client.mget([KEY_PREFIX + key for key in many]) == [b"late"] * len(many)
+            assert 0 < client.pttl(KEY_PREFIX + many[0]) <= _TTL_MS
+            assert client.get(KEY_PREFIX + "1:aa") == b"another's"
+    finally:
+        own_redis.thaw()
+        store.close()
+
+
+def test_a_worker_that_ends_sends_what_redis_did_not_hear(redis_url: str) -> None:
+    store = _store(redis_url)
+    store.claim_later("1:aa", b"late", _TTL_MS)
+    store.close()
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.get(KEY_PREFIX + "1:aa") == b"late"
 
 
 def test_a_redis_that_accepts_and_never_says_a_word_gives_no_answer() -> None:

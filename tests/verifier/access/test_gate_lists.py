@@ -176,6 +176,21 @@ def test_a_list_that_could_not_be_published_is_published_at_a_later_look(
     assert supervisor.publisher.published == [signed]
 
 
+def test_only_what_was_verified_is_published_whatever_lies_in_redis_by_then(
+    supervisor: _Supervisor, signer: Signer
+) -> None:
+    supervisor.redis.set(GATE_LIST_KEY, signed := signer.gate_list(issued_at=NOW))
+    supervisor.publisher.is_full = True
+    with pytest.raises(OSError, match="no room"):
+        supervisor.follower.refresh()
+    supervisor.publisher.is_full = False
+    # Another list with the signature of the one that was taken: no signature of it at all.
+    forged = THIEF.gate_list(issued_at=NOW, version=9, gates=[ListedGate("evil", "all")])[:-64] + signed[-64:]
+    supervisor.redis.set(GATE_LIST_KEY, forged)
+    supervisor.follower.refresh()
+    assert supervisor.publisher.published == [signed]
+
+
 def test_without_a_key_set_nothing_is_taken_and_nothing_is_trouble(redis_url: str, signer: Signer) -> None:
     published: list[bytes] = []
     with redis.Redis.from_url(redis_url) as client:

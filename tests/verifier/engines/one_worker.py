@@ -74,8 +74,6 @@ def one_worker(
             port=port.port,
             root_public_key=root.public_key,
             redis_url=redis_url,
-            partitions=1,
-            mirror_capacity=65_536,
             max_workers=1,
             policy=Policy(),
             gate_auth=gate_auth,

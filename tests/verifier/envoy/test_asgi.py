@@ -3,14 +3,17 @@
 import asyncio
 import base64
 import threading
+import zlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
+from google.protobuf.message import Message
 from google.rpc import status_pb2
 
+from tests.verifier.fakes import AnyGate
 from verifier.access.callers import Credentials
-from verifier.call_error import CallError, Status
+from verifier.call_error import CallError, Status, too_big
 from verifier.counters import Counter, Counters
 from verifier.envoy.asgi import SERVICE, GrpcApplication
 from verifier.envoy.framing import Unframer, frame
@@ -30,10 +33,15 @@ class FakeCalls:
         self.waits = False
         self.threads: list[str] = []
         self.error: Exception | None = None
+        self.callers = AnyGate()
 
     def identify(self, credentials: Credentials) -> Any:
         self.asked.append(credentials)
-        return "caller"
+        return self.callers.identify(credentials)
+
+    def read(self, kind: type[Message], content: bytes, max_bytes: int) -> Message:
+        assert len(content) <= max_bytes
+        return kind.FromString(content)
 
     def may_wait(self, caller: Any) -> bool:  # noqa: ARG002
         return self.waits
@@ -70,11 +78,13 @@ class Call:
         self._body = list(body)
         self.sent: list[dict[str, Any]] = []
         self.is_held = False
+        self.taken = 0  # pieces of the body
 
     def receive(self) -> Awaitable[dict[str, Any]]:
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         if self._body:
             body = self._body.pop(0)
+            self.taken += 1
             future.set_result(
                 {"type": "http.request", "body": body, "more_body": bool(self._body) or self.is_held}
             )
@@ -290,3 +300,99 @@ def test_lanes_that_wait_are_ended_when_the_worker_drains() -> None:
     asyncio.run(main())
     assert status_of(lane) == Status.UNAVAILABLE
     assert calls.counters.get(Counter.STREAMS_OPEN) == 0
+
+
+def test_a_lane_is_ended_when_its_connection_has_come_to_its_age_and_the_grace_is_over() -> None:
+    lane = held_lane()
+    answer(FakeCalls(), lane, connection_age_s=0, connection_age_grace_s=0)
+    assert status_of(lane) == Status.UNAVAILABLE
+
+
+@pytest.mark.parametrize("gate_ids", [("north", "south"), (None, None)])
+def test_a_caller_has_a_part_of_the_lanes_and_leaves_the_others_to_others(
+    gate_ids: tuple[str | None, str | None],
+) -> None:
+    """A caller is a gate whose credential is known, or else a connection."""
+    calls = FakeCalls()
+
+    async def main() -> None:
+        app = application(calls, max_streams=3, max_streams_per_caller=2)
+
+        async def open_lane(caller: int, client: str) -> tuple[Call, "asyncio.Task[None]"]:
+            calls.callers.shown_gate_id = gate_ids[caller]
+            lane = held_lane(client=(client, caller))
+            before = calls.counters.get(Counter.STREAMS_OPEN)
+            task = asyncio.create_task(_run(app, lane))
+            while calls.counters.get(Counter.STREAMS_OPEN) == before and not task.done():
+                await asyncio.sleep(0)
+            return lane, task
+
+        addresses = ("a", "b", "c") if gate_ids[0] else ("a", "a", "a")
+        lanes = [await open_lane(0, address) for address in addresses]
+        assert [task.done() for _, task in lanes] == [False, False, True]
+        refused = lanes[-1][0]
+        assert status_of(refused) == Status.RESOURCE_EXHAUSTED
+        assert b"grpc-retry-pushback-ms" in refused.ending
+        lanes.append(await open_lane(1, "a"))
+        assert not lanes[-1][1].done()
+        lanes[0][1].cancel()
+        await asyncio.gather(lanes[0][1], return_exceptions=True)
+        lanes.append(await open_lane(0, "a"))
+        assert not lanes[-1][1].done()
+        app.drain()
+        await asyncio.wait_for(asyncio.gather(*(task for _, task in lanes[1:])), TIMEOUT_S)
+        app.close()
+
+    asyncio.run(main())
+    assert calls.counters.get(Counter.STREAMS_OPEN) == 0
+
+
+def held_lane(**more: Any) -> Call:
+    """A lane that is open, and on which nothing comes."""
+    lane = Call(f"/{SERVICE}/StreamVerify", **more)
+    lane.is_held = True
+    return lane
+
+
+def batch(*body: bytes) -> Call:
+    return Call(f"/{SERVICE}/VerifyCodes", body)
+
+
+def test_of_a_batch_by_nobody_that_is_known_nothing_is_read() -> None:
+    calls = FakeCalls()
+    calls.callers.refusal = CallError(Status.UNAUTHENTICATED, "no")
+    call = batch(b"half")
+    answer(calls, call)
+    assert (status_of(call), call.taken) == (Status.UNAUTHENTICATED, 0)
+
+
+def test_a_batch_is_read_up_to_its_limit_and_not_further() -> None:
+    call = batch(*[bytes(300_000)] * 9)
+    answer(FakeCalls(), call)
+    assert (status_of(call), call.taken) == (Status.RESOURCE_EXHAUSTED, 4)
+
+
+def test_batches_that_do_not_come_to_their_end_are_not_waited_for_and_are_few() -> None:
+    made = [batch(b"half") for _ in range(3)]
+    for call in made:
+        call.is_held = True
+    answer(FakeCalls(), *made, slow_peer_s=0, max_unfinished_batches=2)
+    assert [status_of(call) for call in made] == [
+        Status.DEADLINE_EXCEEDED, Status.DEADLINE_EXCEEDED, Status.RESOURCE_EXHAUSTED,
+    ]  # fmt: skip
+
+
+def test_what_breaks_grpcs_frames_is_counted_and_told_as_on_every_engine() -> None:
+    calls = FakeCalls()
+    made = [verify(b"\0"), verify(frame(bytes(1_100))), batch(b"\2\0\0\0\0")]
+    made.append(Call(f"/{SERVICE}/StreamVerify", [b"\1\0\0\0\0"]))
+    answer(calls, *made)
+    assert calls.counters.get(Counter.INVALID) == len(made)
+    assert made[1].ending[b"grpc-message"] == too_big(1_024).message.encode()
+
+
+def test_a_message_is_compressed_as_the_call_says() -> None:
+    packed = zlib.compress(SCAN.SerializeToString())
+    call = verify(b"\1" + frame(packed)[1:], headers=[(b"grpc-encoding", b"deflate")])
+    answer(FakeCalls(), call)
+    assert status_of(call) == 0

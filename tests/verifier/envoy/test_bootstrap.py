@@ -18,8 +18,6 @@ CONFIG = WorkerConfig(
     port=50051,
     root_public_key=bytes(32),
     redis_url="redis://:secret@redis/0",
-    partitions=1,
-    mirror_capacity=1,
     max_workers=4,
     policy=Policy(),
     gate_auth=GateAuth.NONE,
@@ -109,17 +107,41 @@ def test_a_connections_age_is_varied_by_a_tenth_to_either_side() -> None:
 
 def test_a_call_with_one_message_is_bounded_in_time_and_size_and_a_lane_in_neither() -> None:
     service = "/verifier.v1.VerifierService/"
-    expected = {service + "VerifyCode": (1 << 10) + 5, service + "VerifyCodes": (1 << 20) + 5}
-    for path, length in expected.items():
-        route = routes()[path]
-        assert "max_stream_duration" in route["route"]["max_stream_duration"]
-        kept = route["typed_per_filter_config"]["envoy.filters.http.buffer"]
-        assert kept["buffer"]["max_request_bytes"] == length
+    for path in (service + "VerifyCode", service + "VerifyCodes", "/"):
+        assert "max_stream_duration" in routes()[path]["route"]["max_stream_duration"]
+    for path in (service + "VerifyCode", "/"):
+        kept = routes()[path]["typed_per_filter_config"]["envoy.filters.http.buffer"]
+        assert kept["buffer"]["max_request_bytes"] == (1 << 10) + 5
     lane = routes()[service + "StreamVerify"]
     assert lane["route"]["max_stream_duration"] == {"grpc_timeout_header_max": "0.000s"}
-    assert lane["route"]["idle_timeout"] == "0s"
+    assert lane["route"]["idle_timeout"] == "0.000s"
     assert lane["typed_per_filter_config"]["envoy.filters.http.buffer"]["disabled"] is True
     assert lane["request_body_buffer_limit"] < 1 << 20
+
+
+def test_when_memory_is_short_half_a_call_is_ended_before_anybody_is_refused_and_strangers_are_first() -> (
+    None
+):
+    actions = built()["overload_manager"]["actions"]
+    (ended,) = [action for action in actions if action["name"].endswith(".reduce_timeouts")]
+    (trigger,) = ended["triggers"]
+    at = {
+        action["name"].rpartition(".")[2]: action["triggers"][0]["threshold"]["value"]
+        for action in actions
+        if action is not ended
+    }
+    ended_from = trigger["scaled"]["saturation_threshold"]
+    assert ended_from < at["stop_accepting_connections"] < at["stop_accepting_requests"]
+    assert "disable_http_keepalive" not in at
+    for path, route in routes().items():
+        has_idle_timeout = route["route"]["idle_timeout"] != "0.000s"
+        assert has_idle_timeout is not path.endswith(("StreamVerify", "Watch"))
+
+
+def test_a_batch_is_not_kept_for_whoever_sends_it_before_it_is_known_who_that_is() -> None:
+    batch = routes()["/verifier.v1.VerifierService/VerifyCodes"]
+    assert batch["typed_per_filter_config"]["envoy.filters.http.buffer"]["disabled"] is True
+    assert http()["http2_protocol_options"]["initial_connection_window_size"] <= 128 << 10
 
 
 def test_pages_may_call_from_the_origins_given_and_from_no_other() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from verifier.call_error import CallError, Status
-from verifier.envoy.framing import Unframer, frame, only_message, percent_encode, read_timeout_s
+from verifier.envoy.framing import ENCODINGS, Unframer, frame, only_message, percent_encode, read_timeout_s
 
 LIMIT = 1_000
 
@@ -37,9 +37,9 @@ def test_messages_come_out_as_they_went_in_however_the_bytes_were_cut(
 def test_a_message_of_at_most_the_limit_is_read(length: int) -> None:
     message = b"x" * length
     assert only_message(frame(message), LIMIT) == message
-    assert only_message(compressed(gzip.compress(message)), LIMIT) == message
-    assert only_message(compressed(zlib.compress(message)), LIMIT) == message
-    assert list(Unframer(LIMIT).feed(compressed(gzip.compress(message)))) == [message]
+    assert only_message(compressed(gzip.compress(message)), LIMIT, b"gzip") == message
+    assert only_message(compressed(zlib.compress(message)), LIMIT, b"deflate") == message
+    assert list(Unframer(LIMIT, b"gzip").feed(compressed(gzip.compress(message)))) == [message]
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,8 @@ def test_a_message_of_at_most_the_limit_is_read(length: int) -> None:
     [frame(b"x" * (LIMIT + 1)), compressed(zlib.compress(b"x" * (LIMIT + 1))), b"\0\xff\xff\xff\xff"],
 )
 def test_a_message_over_the_limit_is_refused_before_there_is_more_of_it(body: bytes) -> None:
-    for read in (lambda: only_message(body, LIMIT), lambda: list(Unframer(LIMIT).feed(body))):
+    reads = (lambda: only_message(body, LIMIT, b"gzip"), lambda: list(Unframer(LIMIT, b"gzip").feed(body)))
+    for read in reads:
         with pytest.raises(CallError) as caught:
             read()
         assert caught.value.status is Status.RESOURCE_EXHAUSTED
@@ -56,12 +57,22 @@ def test_a_message_over_the_limit_is_refused_before_there_is_more_of_it(body: by
 @pytest.mark.parametrize(
     "body",
     [b"", b"\0", frame(b"x")[:-1], frame(b"x") + b"\0", frame(b"x") * 2, compressed(b"no zlib"),
-     compressed(zlib.compress(b"x" * 100)[:-5])],
+     compressed(zlib.compress(b"x" * 100)[:-5]), compressed(zlib.compress(b"x") + b"more"),
+     b"\2" + frame(zlib.compress(b"x"))[1:]],
 )  # fmt: skip
 def test_a_call_with_no_message_or_more_than_one_is_refused(body: bytes) -> None:
     with pytest.raises(CallError) as caught:
-        only_message(body, LIMIT)
+        only_message(body, LIMIT, b"gzip")
     assert caught.value.status is Status.INVALID_ARGUMENT
+
+
+def test_a_message_is_not_compressed_where_the_call_does_not_say_so() -> None:
+    body = compressed(zlib.compress(b"x"))
+    for encoding in ENCODINGS[1:]:
+        assert only_message(body, LIMIT, encoding) == b"x"
+    for read in (lambda: only_message(body, LIMIT), lambda: list(Unframer(LIMIT).feed(body))):
+        with pytest.raises(CallError):
+            read()
 
 
 def test_what_came_before_a_broken_frame_is_given_first() -> None:

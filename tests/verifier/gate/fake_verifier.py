@@ -22,8 +22,11 @@ def green(scan: pb.VerifyCodeRequest) -> pb.VerifyCodeResponse:
 class Failure:
     """Ends a call without an answer."""
 
-    def __init__(self, code: grpc.StatusCode, *, pushback_ms: int | None = None) -> None:
+    def __init__(
+        self, code: grpc.StatusCode, *, pushback_ms: int | None = None, details: str = "as scripted"
+    ) -> None:
         self.code = code
+        self.details = details
         self.pushback_ms = pushback_ms
 
 
@@ -121,5 +124,5 @@ class FakeVerifier(pb_grpc.VerifierServiceServicer):
         if isinstance(step, Failure):
             if step.pushback_ms is not None:
                 context.set_trailing_metadata((("grpc-retry-pushback-ms", str(step.pushback_ms)),))
-            context.abort(step.code, "as scripted")
+            context.abort(step.code, step.details)
         return [step(scan) for scan in scans]

@@ -56,6 +56,7 @@ def test_a_json_object_holds_everything_about_a_scan() -> None:
         "entry_scope": None,
         "advice": "do not let pass: call the person in charge",
         "error": None,
+        "detail": None,
     }
 
 
@@ -76,6 +77,7 @@ def test_json_says_null_where_nothing_is_known() -> None:
         "code_age_s",
         "entry_scope",
         "error",
+        "detail",
     }
 
 
@@ -86,6 +88,7 @@ def test_json_opens_on_green_and_on_nothing_else() -> None:
 
 def test_json_names_the_error_where_there_is_no_verdict() -> None:
     assert (as_json(stale("s"))["verdict"], as_json(stale("s"))["error"]) == (None, "STALE")
+    assert as_json(stale("s"))["detail"] == "scanned while another scan was waiting: scan again"
     assert (as_json(answer(None))["verdict"], as_json(answer(None))["error"]) == (None, "UNKNOWN_VERDICT")
 
 

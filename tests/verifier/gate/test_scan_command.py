@@ -155,7 +155,15 @@ def test_help_does_not_load_grpc_or_rich() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [["--gate", ""], ["--gate", "x" * 65], ["--hold", "0"], ["--no-such-option"]]
+    "options",
+    [
+        ["--gate", ""],
+        ["--gate", "x" * 65],
+        ["--gate", "bad gate!"],
+        ["--gate", "a/"],
+        ["--hold", "0"],
+        ["--no-such-option"],
+    ],
 )
 def test_wrong_usage_ends_with_two(fake: FakeVerifier, options: list[str]) -> None:
     assert run(fake, *options).returncode == 2
@@ -290,7 +298,7 @@ def test_a_scanner_that_is_unplugged_ends_with_three(fake: FakeVerifier) -> None
     ) as gate:
         assert gate.stdout is not None
         assert gate.stderr is not None
-        assert b"is ready" in gate.stderr.readline()
+        assert b"reads codes" in gate.stderr.readline()
         os.write(hand, SECRET + b"\r")
         assert json.loads(gate.stdout.readline())["open"]
         os.close(terminal)

@@ -12,7 +12,7 @@ from verifier.gate.displays import Display
 from verifier.gate.lines import LineReader
 from verifier.gate.signals import CaughtSignals
 from verifier.gate.tally import Tally
-from verifier.gate.terminal_gate import STALE_AFTER_S, run_gate
+from verifier.gate.terminal_gate import ASK_AGAIN_S, STALE_AFTER_S, run_gate
 from verifier.verdict import Verdict
 
 VERDICTS = {b"GREEN": Verdict.GREEN, b"RED": Verdict.RED, b"EXPIRED": Verdict.EXPIRED}
@@ -145,6 +145,37 @@ def test_a_scan_without_an_answer_is_shown_under_its_own_id(bench: Bench) -> Non
     bench.end_input()
     bench.run()
     assert bench.display.outcomes[0].scan_id == bench.asked[0][1]
+
+
+def test_a_code_without_an_answer_is_asked_about_again_as_the_same_scan_until_there_is_one(
+    bench: Bench,
+) -> None:
+    outcomes = iter([False, True, False, True, True])  # RED is asked about in between
+
+    def ask(_qr_text: bytes) -> None:
+        if not next(outcomes):
+            raise NoAnswer("gone", status="DEADLINE_EXCEEDED")
+
+    bench.ask = ask
+    bench.type(b"GREEN\nRED\nGREEN\nGREEN\nGREEN\n")
+    bench.end_input()
+    bench.run()
+    first, red, second, third, fourth = (scan_id for _, scan_id in bench.asked)
+    assert first == second == third
+    assert len({first, red, fourth}) == 3
+
+
+def test_a_code_that_comes_back_long_after_it_got_no_answer_is_another_scan(bench: Bench) -> None:
+    def ask(_qr_text: bytes) -> None:
+        bench.now_s += ASK_AGAIN_S / 2
+        if len(bench.asked) == 1:
+            raise NoAnswer("gone", status="DEADLINE_EXCEEDED")
+
+    bench.ask = ask
+    bench.type(b"GREEN\nRED\nRED\nGREEN\n")
+    bench.end_input()
+    bench.run()
+    assert bench.asked[0][1] != bench.asked[3][1]
 
 
 def test_a_gate_is_ready_again_by_itself(bench: Bench) -> None:

@@ -5,7 +5,8 @@ import pytest
 from tests.verifier.host.test_workers import Stage
 from verifier.errors import SettingsError
 from verifier.host.metrics import Skew
-from verifier.host.supervisor import Signals, Supervisor
+from verifier.host.signals import Signals
+from verifier.host.supervisor import Supervisor
 
 
 def _supervisor(stage: Stage, signals: Signals) -> Supervisor:
@@ -20,9 +21,10 @@ def _supervisor(stage: Stage, signals: Signals) -> Supervisor:
 
 
 def test_a_second_signal_ends_workers_at_once() -> None:
-    stage, signals = Stage(), Signals()
-    signals.stops = 2
-    _supervisor(stage, signals).run()
+    stage = Stage()
+    with Signals() as signals:
+        signals.stops = 2
+        _supervisor(stage, signals).run()
     assert len(stage.engine.started) == 2
     assert not stage.alive
 
@@ -30,6 +32,13 @@ def test_a_second_signal_ends_workers_at_once() -> None:
 def test_a_verifier_that_never_came_up_leaves_no_worker_behind() -> None:
     stage = Stage()
     stage.engine.bad.add("first")
-    with pytest.raises(SettingsError, match="before it was ready"):
-        _supervisor(stage, Signals()).run()
+    with Signals() as signals, pytest.raises(SettingsError, match="before it was ready"):
+        _supervisor(stage, signals).run()
     assert not stage.alive
+
+
+def test_a_worker_that_cannot_be_spawned_at_the_first_start_is_an_error_that_is_told() -> None:
+    stage = Stage()
+    stage.engine.trouble = OSError(2, "No such file or directory")
+    with Signals() as signals, pytest.raises(SettingsError, match="before it was ready"):
+        _supervisor(stage, signals).run()

@@ -8,17 +8,21 @@ import pytest
 
 from tests.signer import Signer
 from verifier.access.callers import Credentials
+from verifier.boot_clock import boot_time_s
 from verifier.call_error import CallError, Status
 from verifier.counters import Counter
+from verifier.host.documents import Document, document_bytes
 from verifier.host.key_set_document import pack
 from verifier.host.rows import Phase
 from verifier.host.shared import SharedMemory
 from verifier.host.shared_mirror import SharedPartition
-from verifier.host.worker import Worker
+from verifier.host.worker import Worker, _Watched
 from verifier.host.worker_config import GateAuth, WorkerConfig
 from verifier.limits import Limits
 from verifier.v1 import verifier_pb2 as pb
 from verifier.verdict import Policy
+from verifier.wire.status_record import Colour, CredentialState, StatusRecord
+from verifier.wire.status_record import pack as pack_record
 
 
 class Supervised:
@@ -33,8 +37,6 @@ class Supervised:
             port=1,
             root_public_key=self.signer.root.public_key,
             redis_url="redis://127.0.0.1:1/0",
-            partitions=1,
-            mirror_capacity=16,
             max_workers=2,
             policy=Policy(),
             gate_auth=GateAuth.NONE,
@@ -61,7 +63,9 @@ class Supervised:
         now = int(time.time())
         self.shared.key_sets.write(pack([self.signer.key_set(issued_at=now)]))
         partition = SharedPartition(self.shared, 0, monotonic=time.monotonic)
-        partition.swap_in(partition.new_table(), time.monotonic())
+        table = partition.new_table()
+        table.apply([(1, pack_record(StatusRecord(Colour.GREEN, CredentialState.ACTIVE, 1)))])
+        partition.swap_in(table, boot_time_s())
 
 
 @pytest.fixture
@@ -147,3 +151,51 @@ def test_a_worker_that_asks_for_credentials_does_not_serve_without_a_gate_list(
     worker.tick()
     assert supervised.phase() is Phase.NOT_SERVING
     worker.close()
+
+
+def test_status_grows_old_while_the_machine_is_suspended(
+    supervised: Supervised, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervised.publish()
+    worker = supervised.worker()
+    real = time.clock_gettime
+    # time.monotonic() stands still meanwhile.
+    monkeypatch.setattr(time, "clock_gettime", lambda clock: real(clock) + 3_600)
+    qr_text = supervised.signer.qr_text(not_before=int(time.time()), credential_index=1)
+    request = pb.VerifyCodeRequest(qr_text=qr_text, scan_id="s", gate_id="north")
+    answer = worker.calls.verify_code(request, worker.calls.identify(Credentials()))
+    assert answer.status_age_ms >= 3_600_000
+    worker.close()
+
+
+def test_what_could_not_be_taken_for_a_moment_is_taken_later() -> None:
+    document = Document(memoryview(bytearray(document_bytes(100))))
+    failures: list[Exception] = [MemoryError(), MemoryError()]
+    taken: list[bytes] = []
+
+    def take(content: bytes) -> None:
+        if failures:
+            raise failures.pop()
+        taken.append(content)
+
+    watched = _Watched(document, take, "key set")
+    document.write(b"a key set without the stolen key")
+    for _ in range(30):
+        watched.look()
+    assert taken == [b"a key set without the stolen key"]
+
+
+def test_what_is_published_after_a_failure_is_taken_at_once() -> None:
+    document = Document(memoryview(bytearray(document_bytes(100))))
+    taken: list[bytes] = []
+
+    def take(content: bytes) -> None:
+        if content == b"nonsense":
+            raise ValueError
+        taken.append(content)
+
+    watched = _Watched(document, take, "gate list")
+    for content in (b"nonsense", b"a gate list"):
+        document.write(content)
+        watched.look()
+    assert taken == [b"a gate list"]

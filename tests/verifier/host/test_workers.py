@@ -12,7 +12,7 @@ from verifier.host.rows import Phase, Row
 from verifier.host.shared import SharedMemory
 from verifier.host.supervisor import Configure
 from verifier.host.worker_config import WorkerConfig
-from verifier.host.workers import NeverReady, Workers, WorkersFailed
+from verifier.host.workers import SERVE_TIMEOUT_S, NeverReady, Workers, WorkersFailed
 
 GRACE_S = 5.0
 
@@ -53,11 +53,15 @@ class FakeEngine:
         self.started: list[FakeProcess] = []
         self.drained: list[Process] = []
         self.bad: set[str] = set()
+        self.not_serving: set[str] = set()
+        self.trouble: Exception | None = None
 
     def spawn(self, config: WorkerConfig) -> Process:
         given = cast("FakeConfig", config)
         if given.name == "cannot start":
             raise OSError(2, "No such file or directory")
+        if self.trouble is not None:
+            raise self.trouble
         process = FakeProcess(given)
         if given.name in self.bad:
             process.code = 2
@@ -107,7 +111,8 @@ class Stage:
                     row = self.row_of(process)
                     row.heartbeat_s = self.now
                     if row.phase in (Phase.EMPTY, Phase.STARTING):
-                        row.phase = Phase.NOT_SERVING
+                        is_serving = process.config.name not in self.engine.not_serving
+                        row.phase = Phase.SERVING if is_serving else Phase.NOT_SERVING
             self.workers.look()
             if self.now >= end:
                 return
@@ -237,6 +242,56 @@ def test_a_configuration_that_does_not_run_leaves_the_old_workers(stage: Stage, 
     stage.alive[0].code = -9
     stage.pass_time(1.0)
     assert stage.names == ["first", "first"]
+
+
+@pytest.mark.parametrize("trouble", [OSError(24, "Too many open files"), ValueError("inf")])
+def test_a_worker_that_cannot_be_started_for_minutes_is_nobodys_death(
+    stage: Stage, trouble: Exception
+) -> None:
+    stage.engine.trouble = trouble
+    stage.alive[0].code = -9
+    stage.pass_time(3 * WITHIN_S)
+    assert stage.names == ["first"]
+    stage.engine.trouble = None
+    stage.pass_time(MAX_DELAY_S)
+    assert stage.workers.are_all_ready
+
+
+def test_workers_that_serve_are_not_given_up_for_one_that_does_not(stage: Stage) -> None:
+    stage.engine.not_serving.add("second")
+    stage.workers.replace(stage.configure("second"))
+    stage.pass_time(SERVE_TIMEOUT_S + 1)
+    first, second, third = stage.engine.started
+    assert stage.engine.drained == [third]
+    assert stage.workers.outdated == 2
+    stage.finish(third)
+    stage.pass_time(2 * WITHIN_S)
+    assert stage.alive == [first, second]
+
+
+def test_where_nobody_serves_the_next_configuration_need_not_serve_either() -> None:
+    stage = Stage()
+    stage.engine.not_serving |= {"first", "second"}
+    stage.workers.start()
+    stage.pass_time(0.1)
+    assert stage.workers.are_all_ready
+    stage.workers.replace(stage.configure("second"))
+    stage.pass_time(2 * (GRACE_S + GRACE_MARGIN_S + 1))
+    assert stage.names == ["second", "second"]
+
+
+def test_once_a_new_worker_served_the_others_are_replaced_however_often_it_takes(stage: Stage) -> None:
+    stage.workers.replace(stage.configure("second"))
+    assert stage.workers.outdated == 2
+    stage.pass_time(0.5)
+    stage.engine.trouble = OSError(12, "Cannot allocate memory")
+    stage.pass_time(2 * WITHIN_S)
+    assert stage.names == ["first", "second"]
+    assert stage.workers.outdated == 1
+    stage.engine.trouble = None
+    stage.pass_time(MAX_DELAY_S + GRACE_S + GRACE_MARGIN_S + 1)
+    assert stage.names == ["second", "second"]
+    assert stage.workers.outdated == 0
 
 
 def test_a_second_replacement_overtakes_the_first(stage: Stage) -> None:

@@ -16,6 +16,7 @@ from verifier.wire.scan_log import (
     JOURNAL_FIELD,
     MAX_BATCH_BYTES,
     NUMBER_FIELD,
+    PREVIOUS_FIELD,
     SCANS_KEY,
     frame,
     read_frames,
@@ -85,9 +86,11 @@ class Stream:
         archived: list[int] = []
         for entry_id, fields in self.batches()[:batches]:
             archived += numbers_in(fields[ENTRIES_FIELD])
+            known = int(self.redis.hget(ARCHIVED_KEY, fields[JOURNAL_FIELD]) or 0)
             with self.redis.pipeline() as transaction:
                 transaction.xdel(SCANS_KEY, entry_id)
-                transaction.hset(ARCHIVED_KEY, fields[JOURNAL_FIELD], fields[NUMBER_FIELD])
+                if int(fields[PREVIOUS_FIELD]) <= known < int(fields[NUMBER_FIELD]):
+                    transaction.hset(ARCHIVED_KEY, fields[JOURNAL_FIELD], fields[NUMBER_FIELD])
                 transaction.execute()
         return archived
 

@@ -1,5 +1,7 @@
 """What the shipper believes of the stream and the archive."""
 
+from collections.abc import Mapping
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,16 +24,22 @@ def test_what_is_no_note_says_nothing(found: bytes | None) -> None:
 
 def _shipped(ledger: Ledger, position: int, batches: int) -> range:
     numbers, note = ledger.plan({"a": position}, batches)
-    ledger.shipped(note, batches)
+    ledger.shipped(note, b"%d-0" % numbers[-1])
     return numbers
+
+
+def _confirm(ledger: Ledger, number: int) -> tuple[bool, Mapping[str, int]]:
+    """Returns whether a batch is awaited then, and what is archived."""
+    ledger.confirm(number)
+    return ledger.awaited is not None, ledger.archived
 
 
 def test_what_was_shipped_is_archived_once_its_last_batch_is() -> None:
     ledger = Ledger()
     numbers = _shipped(ledger, 100, 2)
-    assert (ledger.confirm(0), ledger.archived) == (2, {})
-    assert (ledger.confirm(numbers[0]), ledger.archived) == (1, {})
-    assert (ledger.confirm(numbers[1]), ledger.archived) == (0, {"a": 100})
+    assert _confirm(ledger, 0) == (True, {})
+    assert _confirm(ledger, numbers[0]) == (True, {})
+    assert _confirm(ledger, numbers[1]) == (False, {"a": 100})
 
 
 def test_an_old_confirmation_says_nothing_of_what_is_shipped_again() -> None:
@@ -39,10 +47,8 @@ def test_an_old_confirmation_says_nothing_of_what_is_shipped_again() -> None:
     old = _shipped(ledger, 100, 3)
     ledger.believe(Note(), archived_number=0, least_number=0)
     new = _shipped(ledger, 100, 1)
-    assert ledger.confirm(old[-1]) == 1
-    assert ledger.archived == {}
-    assert ledger.confirm(new[-1]) == 0
-    assert ledger.archived == {"a": 100}
+    assert _confirm(ledger, old[-1]) == (True, {})
+    assert _confirm(ledger, new[-1]) == (False, {"a": 100})
 
 
 def test_numbers_ascend_whatever_is_believed() -> None:
@@ -67,8 +73,21 @@ def test_a_note_found_at_the_start_counts_as_shipped_and_waits_for_the_archive()
     ledger = Ledger()
     ledger.believe(Note(7, {"a": 100}), archived_number=6, least_number=0)
     assert ledger.note.positions == {"a": 100}
-    assert (ledger.confirm(6), ledger.archived) == (1, {})
-    assert (ledger.confirm(7), ledger.archived) == (0, {"a": 100})
+    ledger.confirm(6)
+    assert (ledger.is_unsure, ledger.archived) == (True, {})
+    ledger.confirm(7)
+    assert (ledger.is_unsure, ledger.archived) == (False, {"a": 100})
+
+
+def test_the_oldest_entry_we_know_is_awaited() -> None:
+    ledger = Ledger()
+    ledger.believe(Note(7, {"a": 100}), archived_number=0, least_number=0)
+    assert (ledger.is_unsure, ledger.awaited) == (True, None)
+    _shipped(ledger, 200, 2)
+    _shipped(ledger, 300, 1)
+    assert (ledger.is_unsure, ledger.awaited) == (False, b"9-0")
+    ledger.confirm(9)
+    assert ledger.awaited == b"10-0"
 
 
 def test_segments_that_are_gone_are_forgotten() -> None:

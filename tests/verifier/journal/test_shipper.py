@@ -1,15 +1,16 @@
 """From the disk to the stream, and off the disk once it is archived."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.verifier.journal.scans import Stream, frames, numbers_on_disk, open_journal, scan, segments_in
 from verifier.journal.journal import Journal
-from verifier.journal.segments import JOURNAL_ID_NAME
+from verifier.journal.segments import JOURNAL_ID_NAME, list_segments
 from verifier.journal.shipper import Shipper
-from verifier.wire.scan_log import JOURNAL_FIELD, MAX_BATCH_BYTES
+from verifier.journal.unshipped import read_unshipped
+from verifier.wire.scan_log import JOURNAL_FIELD, MAX_BATCH_BYTES, read_frames
 
 
 def test_what_a_living_worker_writes_is_shipped_at_the_next_turn(
@@ -93,6 +94,22 @@ def test_a_turn_is_bounded_and_the_next_goes_on(
     shipper.step()
     shipper.step()
     assert stream.scans() == list(numbers)
+
+
+def test_what_is_over_a_turn_is_not_even_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(4):
+        journal = open_journal(tmp_path)
+        journal.append(scan(number))
+        journal.close()
+    read: list[bytes] = []
+
+    def reading(chunk: bytes) -> Iterator[tuple[int, bytes]]:
+        read.append(chunk)
+        return read_frames(chunk)
+
+    monkeypatch.setattr("verifier.journal.unshipped.read_frames", reading)
+    found = read_unshipped(tmp_path, list_segments(tmp_path), {}, limit_bytes=1)
+    assert (found.batches, found.is_all, len(read)) == ([scan(0)], False, 1)
 
 
 def test_a_full_stream_is_left_alone_and_the_journal_keeps_what_comes(

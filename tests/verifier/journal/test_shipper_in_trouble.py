@@ -26,9 +26,16 @@ from tests.verifier.journal.scans import (
 )
 from verifier.journal.journal import Journal
 from verifier.journal.shipped import Note
-from verifier.journal.shipper import Shipper
+from verifier.journal.shipper import NOTE_TTL_S, Shipper
 from verifier.journal.unshipped import Unshipped, read_unshipped
-from verifier.wire.scan_log import SCANS_KEY, SHIPPED_KEY_PREFIX
+from verifier.wire.scan_log import (
+    ENTRIES_FIELD,
+    JOURNAL_FIELD,
+    NUMBER_FIELD,
+    PREVIOUS_FIELD,
+    SCANS_KEY,
+    SHIPPED_KEY_PREFIX,
+)
 
 
 def test_what_redis_forgot_is_shipped_again_under_higher_numbers(
@@ -71,6 +78,81 @@ def test_a_stream_that_vanished_is_shipped_again(journal: Journal, shipper: Ship
     assert stream.scans() == [1, 2]
     shipper.step()
     assert stream.scans() == [1, 2]
+
+
+def test_a_stream_that_vanished_is_shipped_again_whatever_others_have_put_there_since(
+    start_shipper: Callable[..., Shipper], stream: Stream, tmp_path: Path
+) -> None:
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    shipper, other = start_shipper(ours), start_shipper(theirs)
+    journal, busy = open_journal(ours), open_journal(theirs)
+    journal.append(scan(1))
+    shipper.step()
+    stream.redis.delete(SCANS_KEY)
+    for number in range(10, 15):
+        busy.append(scan(number))
+        other.step()
+    shipper.step()
+    assert stream.scans() == [10, 11, 12, 13, 14, 1]
+    journal.close()
+    stream.archive()
+    shipper.step()
+    assert segments_in(ours) == []
+    busy.close()
+
+
+def test_a_batch_lost_out_of_the_middle_frees_nothing_and_is_shipped_again(
+    shipper: Shipper, stream: Stream, tmp_path: Path
+) -> None:
+    for number in range(4):
+        journal = open_journal(tmp_path)
+        journal.append(scan(number))
+        journal.close()
+        shipper.step()
+    stream.redis.xdel(SCANS_KEY, stream.batches()[1][0])
+    assert stream.archive() == [0, 2, 3]
+    shipper.step()
+    shipper.step()
+    assert numbers_on_disk(tmp_path) == [1, 2, 3]
+    assert stream.archive() == [1, 2, 3]
+    shipper.step()
+    assert segments_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("is_quiet", [True, False])
+def test_a_new_shipper_notices_what_the_stream_lost_before_it(
+    start_shipper: Callable[..., Shipper], stream: Stream, tmp_path: Path, is_quiet: bool
+) -> None:
+    first = start_shipper()
+    for number in range(3):
+        journal = open_journal(tmp_path)
+        journal.append(scan(number))
+        journal.close()
+        first.step()
+    first.close()
+    stream.redis.xtrim(SCANS_KEY, maxlen=1, approximate=False)
+    second = start_shipper()
+    if not is_quiet:
+        journal = open_journal(tmp_path)
+        journal.append(scan(3))
+        journal.close()
+    second.step()
+    second.step()
+    assert len(stream.batches()) == 2
+    archived = set(stream.archive())
+    second.step()
+    archived |= set(stream.archive())
+    second.step()
+    assert archived == set(range(3 if is_quiet else 4))
+    assert segments_in(tmp_path) == []
+
+
+def test_a_journal_that_ships_no_more_leaves_no_note_for_ever(
+    journal: Journal, shipper: Shipper, stream: Stream, tmp_path: Path
+) -> None:
+    journal.append(scan(1))
+    shipper.step()
+    assert 0 < stream.redis.ttl(SHIPPED_KEY_PREFIX + journal_id(tmp_path)) <= NOTE_TTL_S
 
 
 def test_a_redis_that_was_set_back_is_given_what_it_misses(
@@ -247,7 +329,7 @@ def test_batches_whose_reply_was_lost_are_not_shipped_again(
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_every_scan_reaches_the_archive_whatever_happens(
+def test_every_scan_reaches_the_archive_whatever_happens(  # noqa: C901 - one arm for each thing
     seed: int,
     start_shipper: Callable[..., Shipper],
     stream: Stream,
@@ -259,10 +341,13 @@ def test_every_scan_reaches_the_archive_whatever_happens(
     journal, shipper = open_journal(folder, 300), start_shipper(folder, max_stream_batches=3)
     backup: dict[bytes, bytes] = {}
     archived: set[int] = set()
+    frames_of_another: Any = {JOURNAL_FIELD: "f" * 16, NUMBER_FIELD: 1, PREVIOUS_FIELD: 0, ENTRIES_FIELD: b""}
     written = 0
     for _ in range(150):
         match chance.choice(
-            ["append"] * 4 + ["ship"] * 4 + ["archive", "back up", "set back", "wipe", "lose reply", "die"]
+            ["append"] * 4
+            + ["ship"] * 4
+            + ["archive", "back up", "set back", "wipe", "lose stream", "lose a batch", "lose reply", "die"]
         ):
             case "append":
                 journal.append(frames(range(written, written + 3)))
@@ -281,6 +366,11 @@ def test_every_scan_reaches_the_archive_whatever_happens(
                 stream.set_back(backup)
             case "wipe":
                 stream.redis.flushdb()
+            case "lose stream":
+                stream.redis.delete(SCANS_KEY)
+                stream.redis.xadd(SCANS_KEY, frames_of_another)
+            case "lose a batch":
+                stream.redis.xdel(SCANS_KEY, chance.choice(stream.batches() or [(b"0-1", {})])[0])
             case _:
                 journal.close()
                 shipper.close()
