@@ -1,8 +1,8 @@
 """The settings of a verifier.
 
 Each setting is an option of `gatelight-verifier serve`, a variable GATELIGHT_VERIFIER_<NAME>, and a name in
-the TOML file of `--config`, with hyphens or underscores; the option wins over the variable, and that over the file.
-GATELIGHT_REDIS_URL is shared with the issuer.
+the TOML file of `--config`, with hyphens or underscores; the option wins over the variable, and that over
+the file. GATELIGHT_REDIS_URL is shared with the issuer.
 """
 
 import difflib

@@ -81,8 +81,8 @@ def _reason(target: str, files: ClientTls | None) -> str | None:
     try:
         with _connected(place, ends_at):
             pass
-    except socket.gaierror:
-        return f"the name {place[0]} is not known here"
+    except socket.gaierror as error:
+        return f"the name {place[0]} cannot be looked up: {error.strerror}"
     except (ConnectionRefusedError, FileNotFoundError):
         return f"nobody listens at {target}"
     except TimeoutError:

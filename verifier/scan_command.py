@@ -7,7 +7,6 @@ is scanned too early is not seen on the screen.
 import contextlib
 import io
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,19 +20,12 @@ if TYPE_CHECKING:
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _MAX_GATE_ID_CHARACTERS = 64  # verifier.proto, VerifyCodeRequest
-# A gate as an issuer lists it (verifier/wire/gate_list.py), and a lane of it.
-_GATE_ID = re.compile(r"[A-Za-z0-9._-]{1,48}(/[^/]+)?")
 _EXIT_DEVICE = 3
 
 
 def _gate_id(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
     if not 1 <= len(value) <= _MAX_GATE_ID_CHARACTERS:
         raise click.BadParameter(f"expected 1 to {_MAX_GATE_ID_CHARACTERS} characters, got {len(value)}")
-    if _GATE_ID.fullmatch(value) is None:
-        raise click.BadParameter(
-            "expected letters, digits, hyphens, dots and underscores, 48 at most, and for a lane of a hub a "
-            "slash and its name"
-        )
     return value
 
 

@@ -272,7 +272,8 @@ def retry_delay_s(error: "grpc.RpcError") -> int | None:
             except DecodeError:
                 continue
             if found:
-                return max(1, int(delay.retry_delay.seconds) + (delay.retry_delay.nanos > 0))
+                seconds: int = delay.retry_delay.seconds + (delay.retry_delay.nanos > 0)
+                return max(1, seconds)
     return None
 
 

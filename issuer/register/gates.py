@@ -177,8 +177,8 @@ class Gates:
             rows = connection.execute(query).all()
             found = rows[:page_size]
             credentials: dict[str, list[GateCredential]] = {row.gate_id: [] for row in found}
-            for its_gate_id, credential in _credentials_of(connection, list(credentials)):
-                credentials[its_gate_id].append(credential)
+            for its_gate_id, held in _credentials_of(connection, list(credentials)):
+                credentials[its_gate_id].append(held)
         entries = [
             GateEntry(row.gate_id, row.group_name, credentials[row.gate_id], row.added_at) for row in found
         ]

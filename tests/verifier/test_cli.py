@@ -24,6 +24,8 @@ from verifier.v1 import verifier_pb2 as pb
 from verifier.v1 import verifier_pb2_grpc as pb_grpc
 from verifier.wire.status_store import KEY_SET_KEY
 
+_SMALL = ["--engine", "grpcio", "--listen", "127.0.0.1:0", "--mirror-capacity", "16", "--workers", "1"]
+
 
 @pytest.fixture
 def root_key(tmp_path: Path) -> Path:
@@ -84,6 +86,10 @@ def test_a_gate_starts_without_waiting_for_grpc() -> None:
         (["--root-key", "{root}", "--config", "/nowhere/verifier.toml"], "cannot read"),
         (["--root-key", "/nowhere/root.pub"], "cannot read"),
         (["--root-key", "{here}"], "not a public key"),
+        (
+            ["--root-key", "{root}", "--journal", "{here}", *_SMALL],
+            f"--journal: cannot write in {__file__}: Not a directory; name another folder",
+        ),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named_and_ends_with_2(

@@ -28,6 +28,12 @@ def test_a_file_gives_settings(tmp_path: Path) -> None:
     assert (settings.threads, settings.engine, settings.journal_folder) == (4, "grpcio", None)
 
 
+def test_names_in_a_file_have_hyphens_or_underscores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATELIGHT_VERIFIER_MAX_BACKLOG", "15")
+    settings = load_settings(_file(tmp_path, "max-streams = 6\nmax_connections = 7\nmax-backlog = 5\n"))
+    assert (settings.max_streams, settings.max_connections, settings.max_backlog) == (6, 7, 15)
+
+
 def test_a_variable_wins_over_the_file_and_an_option_over_both(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -60,6 +66,8 @@ def test_the_file_may_be_named_by_a_variable(tmp_path: Path, monkeypatch: pytest
         ('redis_url = "redis://:CANARY@host" "', "is not TOML"),
         ("[serve]\nthreads = 4", "unknown name serve"),
         ('config = "other.toml"', "unknown name config"),
+        ("max-bcklog = 4", "did you mean max-backlog"),
+        ("max-streams = 4\nmax_streams = 4", "max_streams is there twice"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named_and_not_repeated(
@@ -73,6 +81,14 @@ def test_a_file_that_cannot_be_used_is_named_and_not_repeated(
 def test_the_variable_of_a_worker_is_none_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATELIGHT_WORKER_FD", "5")
     load_settings(_ROOT)
+
+
+def test_web_pages_need_the_engine_that_lets_them_in() -> None:
+    pages = _ROOT | {"cors_origins": "https://gate.example"}
+    for engine in ("auto", "envoy"):
+        load_settings(pages | {"engine": engine})
+    with pytest.raises(SettingsError, match="--engine envoy"):
+        load_settings(pages | {"engine": "grpcio"})
 
 
 _TLS = {"tls_certificate": "server.pem", "tls_key": "server.key"}

@@ -2,6 +2,7 @@
 ships the scan log.
 """
 
+import errno
 import time
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,7 @@ from verifier.wire.ed25519 import VerifyingKey
 _MIRROR_RETRY_S = 0.2
 # Half a second of scans is what a power cut may take.
 _SHIP_S = 0.5
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _log = structlog.get_logger("verifier")
 
@@ -122,6 +124,9 @@ class Following:
                 )
             try_to_write(self._journal)
         except OSError as error:
+            if error.errno in _FULL:  # as it may have been when the machine went down
+                _log.error("scan log cannot be written, verdicts go on", folder=str(self._journal))
+                return
             self._shipper.close()
             raise SettingsError(
                 f"--journal: cannot write in {self._journal}: {error.strerror}; "

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -140,7 +141,7 @@ def test_nobody_is_told_twice_to_try_again() -> None:
 class _TooMany(_Failed):
     """A refusal with what the issuer sends beside it."""
 
-    def trailing_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
+    def trailing_metadata(self) -> Any:
         return (("grpc-retry-pushback-ms", "-1"), *retry_advice(TooMany("", retry_after_s=41)))
 
 

@@ -12,6 +12,8 @@ from tests.signer import Signer
 from tests.verifier.engines.one_worker import OneWorker, one_worker
 from tests.verifier.engines.serving import CHANNEL_OPTIONS, ENGINES, TIMEOUT_S, publish, stub
 from verifier.bearer import hash_key, make_key
+from verifier.client import VerifierClient, VerifierClientError
+from verifier.client_tls import ClientTls
 from verifier.host.worker_config import GateAuth, TlsFiles
 from verifier.v1 import verifier_pb2 as pb
 from verifier.wire.gate_list import ListedGate
@@ -181,3 +183,30 @@ def test_in_plain_text_nobody_has_a_certificate_whatever_is_claimed(
         call = stub(channel).VerifyCode
         scan = scan_at("north")
         assert code_of(lambda: call(scan, timeout=TIMEOUT_S, metadata=claim)) is Code.UNAUTHENTICATED
+
+
+def refusal(served: OneWorker, files: ClientTls | None, deadline_s: float = 0.1) -> str:
+    with (
+        VerifierClient(served.address, gate_id="north", deadline_s=deadline_s, tls=files) as client,
+        pytest.raises(VerifierClientError) as caught,
+    ):
+        client.verify("x")
+    return str(caught.value)
+
+
+def test_a_gate_without_tls_or_key_is_told_what_it_lacks(with_keys: OneWorker, doors: Doors) -> None:
+    assert "does it want TLS? give --tls-ca" in refusal(with_keys, None)
+    assert "is not vouched for by" in refusal(with_keys, ClientTls(doors.theirs.certificate))
+    assert "no key was given" in refusal(with_keys, ClientTls(doors.ours.certificate), TIMEOUT_S)
+
+
+def test_a_gate_without_a_known_certificate_is_told_what_it_lacks(
+    with_certificates: OneWorker, doors: Doors
+) -> None:
+    ca, stranger, unlisted = doors.ours.certificate, doors.stranger, doors.unlisted
+    assert "does it want TLS? give --tls-ca" in refusal(with_certificates, None)
+    assert "it asks for a certificate" in refusal(with_certificates, ClientTls(ca))
+    foreign = ClientTls(ca, stranger.certificate, stranger.key)
+    assert "who issued it is not known there" in refusal(with_certificates, foreign)
+    known = ClientTls(ca, unlisted.certificate, unlisted.key)
+    assert "is not known (any more)" in refusal(with_certificates, known, TIMEOUT_S)

@@ -67,9 +67,19 @@ def test_metrics_are_served_and_a_taken_port_is_named() -> None:
 def test_skew_is_the_busiest_workers_calls_over_the_mean() -> None:
     skew = Skew()
     assert skew.ratio == 1.0
-    skew.sample([300, 100, 0])  # the third place is empty
+    skew.sample([300, 100, 0], serving=2)  # the third place is empty
     assert skew.ratio == 1.5
-    skew.sample([400, 200, 0])
+    skew.sample([400, 200, 0], serving=2)
     assert skew.ratio == 1.0
-    skew.sample([450, 200, 0])  # too few to say
+    skew.sample([419, 200, 0], serving=2)  # too few to say
+    assert skew.ratio == 1.0
+
+
+def test_workers_that_get_no_call_count_as_well() -> None:
+    skew = Skew()
+    skew.sample([30, 0, 0, 0], serving=3)
+    assert skew.ratio == 3.0
+    skew.sample([60, 30, 30, 0], serving=2)  # one has gone meanwhile
+    assert skew.ratio == 1.0
+    skew.sample([100, 30, 30, 0], serving=0)
     assert skew.ratio == 1.0

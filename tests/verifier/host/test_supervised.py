@@ -16,6 +16,7 @@ from tests.eventually import eventually
 from tests.signer import Signer
 from tests.verifier.status_in_redis import StatusInRedis
 from verifier.client import VerifierClient
+from verifier.journal.shipper import Shipper
 from verifier.wire.status_store import KEY_SET_KEY
 
 _WORKERS = 2
@@ -77,6 +78,7 @@ def test_a_killed_worker_is_replaced_and_the_gates_do_not_notice(supervised: Sup
     eventually(lambda: len(supervised.log_of("worker is ready")) == _WORKERS + 1)
     assert before < supervised.workers()
     assert _answers(supervised)
+    assert not _is_free(supervised.folder / "journal")
 
 
 def test_a_rolling_restart_renews_every_worker_and_names_what_it_cannot_take_up(
@@ -85,7 +87,8 @@ def test_a_rolling_restart_renews_every_worker_and_names_what_it_cannot_take_up(
     before = supervised.workers()
     supervised.configure(threads=4, mirror_capacity=4_096)
     supervised.server.send(signal.SIGHUP)
-    eventually(lambda: supervised.log_of("every worker runs with the new configuration"))
+    true_line = "every worker runs with the new configuration except mirror_capacity: restart for it"
+    eventually(lambda: supervised.log_of(true_line))
     eventually(lambda: len(supervised.workers()) == _WORKERS)
     assert not before & supervised.workers()
     (warning,) = supervised.log_of("settings have changed that need a restart")
@@ -107,6 +110,15 @@ def test_the_workers_of_a_killed_supervisor_die_with_it(supervised: Supervised) 
     workers = supervised.workers()
     supervised.server.kill()
     eventually(lambda: all(_has_ended(worker) for worker in workers))
+    assert _is_free(supervised.folder / "journal")
+
+
+def _is_free(journal: Path) -> bool:
+    shipper = Shipper(journal, redis_url="redis://127.0.0.1:1/0")
+    try:
+        return shipper.take_folder()
+    finally:
+        shipper.close()
 
 
 def _has_ended(process: psutil.Process) -> bool:

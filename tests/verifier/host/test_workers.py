@@ -4,6 +4,7 @@ import signal
 from typing import cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from verifier.host.engine import Process
 from verifier.host.place import GRACE_MARGIN_S, MAX_SILENCE_S, START_TIMEOUT_S
@@ -350,3 +351,16 @@ def test_a_worker_that_does_not_drain_is_killed_after_its_grace(stage: Stage) ->
 def test_a_frozen_worker_is_woken_to_drain(stage: Stage) -> None:
     stage.workers.drain()
     assert all(process.signals == [signal.SIGCONT] for process in stage.alive)
+
+
+@pytest.mark.parametrize(("except_for", "end"), [([], ""), (["journal"], " except journal: restart for it")])
+def test_the_last_line_of_a_rolling_restart_is_true(stage: Stage, except_for: list[str], end: str) -> None:
+    old = stage.alive
+    stage.workers.replace(stage.configure("second"), except_for=except_for)
+    with capture_logs() as logs:
+        for process in old:
+            stage.pass_time(0.2)
+            stage.finish(process)
+        stage.pass_time(0.2)
+    assert stage.names == ["second", "second"]
+    assert logs[-1]["event"] == "every worker runs with the new configuration" + end

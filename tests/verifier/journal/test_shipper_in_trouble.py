@@ -289,6 +289,18 @@ def test_the_age_of_what_waits_grows_until_all_is_shipped(tmp_path: Path, own_re
     journal.close()
 
 
+def test_a_folder_that_was_never_looked_into_does_not_look_shipped(tmp_path: Path) -> None:
+    folder = tmp_path / "journal"
+    folder.write_text("no folder")
+    now = 2_000_000_000.0
+    shipper = Shipper(folder, redis_url="redis://127.0.0.1:1/0", unix_time=lambda: now)
+    now += 10
+    with pytest.raises(NotADirectoryError):
+        shipper.step()
+    assert shipper.oldest_unshipped_age_s == 10
+    shipper.close()
+
+
 def test_a_turn_that_another_one_overtook_puts_nothing_into_the_stream(
     journal: Journal, shipper: Shipper, stream: Stream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
