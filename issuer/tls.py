@@ -11,6 +11,7 @@ from pathlib import Path
 
 import grpc
 
+import verifier.client_tls
 import verifier.errors
 from issuer.errors import SettingsError
 from verifier.tls import read_certificates, read_pair
@@ -34,24 +35,14 @@ class ServerTls:
         return grpc.ssl_server_credentials([pair], root_certificates=authorities, require_client_auth=True)
 
 
-@dataclass(frozen=True, slots=True)
-class ClientTls:
+@dataclass(frozen=True)
+class ClientTls(verifier.client_tls.ClientTls):
     """The files of a client."""
-
-    ca: Path | None = None  # without it, whom this machine trusts
-    certificate: Path | None = None
-    key: Path | None = None
 
     def read(self) -> grpc.ChannelCredentials:
         """Return what gRPC needs; raises SettingsError, naming the file."""
-        if (self.certificate is None) != (self.key is None):
-            raise SettingsError("a certificate and its key come together: give both, or neither")
         with _as_our_error():
-            authorities = None if self.ca is None else read_certificates(self.ca)
-            if self.certificate is None or self.key is None:
-                return grpc.ssl_channel_credentials(authorities)
-            key, chain = read_pair(self.certificate, self.key)
-        return grpc.ssl_channel_credentials(authorities, private_key=key, certificate_chain=chain)
+            return super().read()
 
 
 @contextmanager

@@ -11,7 +11,8 @@ import pytest
 from tests.eventually import eventually
 from tests.signer import Signer
 from tests.verifier.engines.one_worker import OneWorker, one_worker
-from tests.verifier.engines.raw_peer import (
+from tests.verifier.engines.serving import ENGINES, TIMEOUT_S, stub
+from tests.verifier.raw_http2 import (
     ACK,
     END_HEADERS,
     END_STREAM,
@@ -22,7 +23,6 @@ from tests.verifier.engines.raw_peer import (
     frame,
     header_block,
 )
-from tests.verifier.engines.serving import ENGINES, TIMEOUT_S, stub
 from verifier.host.rows import Phase
 from verifier.v1 import verifier_pb2 as pb
 

@@ -11,7 +11,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.eventually import eventually
 from tests.signer import Signer
 from tests.verifier.engines.one_worker import OneWorker, one_worker
-from tests.verifier.engines.raw_peer import (
+from tests.verifier.engines.serving import ENGINES, SERVICE, TIMEOUT_S, stub
+from tests.verifier.raw_http2 import (
     CANCEL,
     DATA,
     END_HEADERS,
@@ -25,7 +26,6 @@ from tests.verifier.engines.raw_peer import (
     frame,
     header_block,
 )
-from tests.verifier.engines.serving import ENGINES, SERVICE, TIMEOUT_S, stub
 from verifier.limits import Limits
 from verifier.v1 import verifier_pb2 as pb
 
