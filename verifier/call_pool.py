@@ -11,6 +11,7 @@ and does not touch what it does not know: such a call runs as on grpcio's own po
 fail then.
 """
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -101,8 +102,11 @@ class CallPool(futures.ThreadPoolExecutor):
 
     def _start(self, target: Callable[[], None]) -> None:
         thread = threading.Thread(target=target, name=f"{self._name}_{len(self._started)}", daemon=True)
-        self._started.append(thread)
-        thread.start()
+        # Where the system has no more threads, those that there are go on, and the next call tries again. An
+        # error would end the one thread of grpcio's that serves.
+        with contextlib.suppress(RuntimeError):
+            thread.start()
+            self._started.append(thread)
 
     def _run(self) -> None:
         while (work := self._work.get()) is not None:

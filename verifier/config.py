@@ -156,8 +156,8 @@ def reloaded(old: VerifierSettings, new: VerifierSettings) -> VerifierSettings:
     """Return the old settings with what a rolling restart takes up from the new ones.
 
     Raises SettingsError where the two do not go together, as a `listen` that stays beyond loopback and a
-    certificate that is gone, or where gates would have to show less than now: a file half written, or of
-    another machine, must not unlock the doors; whoever means it can restart.
+    certificate that is gone, or where gates would have to show less than now, or a limit on ages would be
+    gone: a file half written, or of another machine, must not unlock the doors; whoever means it can restart.
     """
     merged = old.model_copy(update={name: getattr(new, name) for name in RELOADABLE})
     _check(merged)
@@ -165,6 +165,8 @@ def reloaded(old: VerifierSettings, new: VerifierSettings) -> VerifierSettings:
         ("TLS is dropped", old.tls is not None and merged.tls is None),
         ("client certificates are not asked for", old.tls_client_ca and not merged.tls_client_ca),
         ("--gate-auth is weaker", _strength(merged) < _strength(old)),
+        ("--max-test-age-s is dropped", old.max_test_age_s and not merged.max_test_age_s),
+        ("--max-status-age-s is dropped", old.max_status_age_s and not merged.max_status_age_s),
     ):
         if is_less:
             raise SettingsError(f"{what}: that takes a restart")

@@ -32,6 +32,7 @@ from verifier.host.signals import Signals
 from verifier.host.supervisor import Configure, Reloaded, Supervisor
 from verifier.host.worker_config import TlsFiles, WorkerConfig
 from verifier.host.workers import Workers
+from verifier.logs import where_raised
 from verifier.tls import read_certificates, read_pair
 from verifier.wire.ed25519 import VerifyingKey
 
@@ -135,6 +136,13 @@ class _Reload:
             _check_tls(merged.tls)
         except SettingsError as error:
             _log.error("the configuration cannot be used, the old one holds", trouble=str(error))
+            return None
+        except Exception as error:  # noqa: BLE001 - whatever lies in the files, the workers go on
+            _log.error(
+                "the configuration cannot be used, the old one holds",
+                error=type(error).__name__,
+                where=where_raised(error),
+            )
             return None
         if names := changes_needing_restart(self._settings, new):
             _log.warning("settings have changed that need a restart", settings=names)

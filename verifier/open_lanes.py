@@ -62,7 +62,8 @@ def _interrupt(context: Any) -> None:
     with state.condition:
         if state.request is None:  # otherwise a scan has come, and is answered first
             state.request = _going_away()
-            state.condition.notify_all()
+        # Also who began to wait since the last time.
+        state.condition.notify_all()
 
 
 def _going_away() -> CallError:

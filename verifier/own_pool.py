@@ -1,9 +1,21 @@
 """Calls of one kind on threads of their own, so that long ones do not hold up short ones."""
 
+import contextlib
 import functools
 from collections.abc import Callable
 from concurrent import futures
 from typing import Any
+
+
+class LanePool(futures.ThreadPoolExecutor):
+    """Threads for calls that last. Where the system has no more of them, a call waits for one.
+
+    The error would end the one thread of grpcio's that serves, and the worker would look well.
+    """
+
+    def _adjust_thread_count(self) -> None:
+        with contextlib.suppress(RuntimeError):
+            super()._adjust_thread_count()
 
 
 def on_own_pool(method: Callable[..., Any], pool: futures.ThreadPoolExecutor) -> Callable[..., Any]:

@@ -17,6 +17,7 @@ from verifier.errors import SettingsError
 from verifier.health import HealthServicer
 from verifier.host.worker_config import GateAuth, TlsFiles
 from verifier.limits import MAX_BATCH_BYTES, MAX_METADATA_BYTES, Limits
+from verifier.own_pool import LanePool
 from verifier.peer_credentials import credentials_reader
 from verifier.servicer import SERVICE_NAME, VerifierServicer
 from verifier.tls import read_certificates, read_pair
@@ -50,7 +51,7 @@ class GrpcServer:
         self._unary_pool = unary_pool(limits)
         self._batch_pool = _call_pool(limits.batch_threads, "batch", limits)
         # One thread more than there may be lanes: it refuses the others.
-        self._stream_pool = futures.ThreadPoolExecutor(limits.max_streams + 1, thread_name_prefix="stream")
+        self._stream_pool = LanePool(limits.max_streams + 1, thread_name_prefix="stream")
         self._health = HealthServicer([SERVICE_NAME], slow_peer_s=limits.slow_peer_s)
         self._server = build_server(self._unary_pool, limits)
         self._servicer = VerifierServicer(

@@ -33,7 +33,7 @@ def read_pair(certificate: Path, key: Path) -> tuple[bytes, bytes]:
     # What gRPC's TLS library takes; of an Ed25519 key it says nothing, and no handshake succeeds.
     if not isinstance(private_key, RSAPrivateKey | EllipticCurvePrivateKey):
         raise SettingsError(f"{key} is neither an RSA nor an EC key")
-    if certificates[0].public_key() != private_key.public_key():
+    if _public_key(certificates[0], certificate) != private_key.public_key():
         raise SettingsError(f"{key} does not belong to the first certificate in {certificate}")
     return content, chain
 
@@ -41,6 +41,13 @@ def read_pair(certificate: Path, key: Path) -> tuple[bytes, bytes]:
 def read_certificates(path: Path) -> bytes:
     """Return the PEM of a chain or of authorities; raises SettingsError, naming the file."""
     return _read_chain(path)[0]
+
+
+def _public_key(certificate: Certificate, path: Path) -> object:
+    try:
+        return certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        raise SettingsError(f"{path} has a key of a kind that is not known here") from None
 
 
 def _read_chain(path: Path) -> tuple[bytes, list[Certificate]]:
@@ -59,3 +66,5 @@ def _read(path: Path) -> bytes:
             return file.read(_MAX_FILE_BYTES)
     except OSError as error:
         raise SettingsError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError:
+        raise SettingsError(f"{str(path)!r} is no path") from None

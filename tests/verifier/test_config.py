@@ -137,6 +137,8 @@ _CA = _TLS | {"tls_client_ca": "ca.pem"}
         (_CA | {"gate_auth": "key"}, _TLS, "certificate"),
         (_CA, _CA | {"gate_auth": "key"}, "--gate-auth is weaker"),
         (_TLS, _TLS | {"gate_auth": "none"}, "--gate-auth is weaker"),
+        ({"max_test_age_s": 60}, {}, "--max-test-age-s is dropped"),
+        ({"max_status_age_s": 60}, {}, "--max-status-age-s is dropped"),
     ],
 )
 def test_no_reload_asks_less_of_gates(

@@ -117,8 +117,10 @@ class EntryStore:
     def _start(self) -> None:
         with self._starting:
             if not self._is_started:
-                self._is_started = True
-                self._loop.start()
+                # Where the system has no thread for it, the next claim tries again.
+                with contextlib.suppress(RuntimeError):
+                    self._loop.start()
+                    self._is_started = True
 
     def _take(self, ends_at: float) -> _Connection | None:
         """Return an open connection, and None where there is none until `ends_at`."""

@@ -12,7 +12,7 @@ from verifier.host.engine import inherited_config
 from verifier.host.life import die_with_supervisor
 from verifier.host.signals import Signals
 from verifier.host.worker import TICK_S, Worker
-from verifier.logs import configure_logs
+from verifier.logs import configure_logs, where_raised
 from verifier.server import GrpcServer
 
 _EXIT_SETTINGS = 2
@@ -22,12 +22,21 @@ _log = structlog.get_logger("verifier")
 
 def main() -> None:
     """Answer scans until SIGTERM."""
+    # A thread that dies may be the one of grpcio's that serves: the supervisor starts a worker that lives.
+    threading.excepthook = _end
     # Ctrl-C is the supervisor's, which tells us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with Signals(signal.SIGTERM) as signals:
         _serve(signals)
     # Threads that a peer holds up are none to wait for.
     os._exit(0)
+
+
+def _end(died: threading.ExceptHookArgs) -> None:
+    error = died.exc_value
+    where = where_raised(error) if isinstance(error, Exception) else ""
+    _log.error("a thread of the worker died", error=died.exc_type.__name__, where=where)
+    os._exit(1)
 
 
 def _serve(signals: Signals) -> None:

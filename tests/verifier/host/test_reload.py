@@ -67,3 +67,11 @@ def test_web_pages_that_the_engine_lets_in_by_no_means_are_warned_of() -> None:
     with capture_logs() as logs:
         assert reloads.reload() is not None
     assert [log["event"].partition(":")[0] for log in logs] == ["no web page may call"]
+
+
+def test_whatever_is_wrong_with_a_file_the_old_configuration_holds() -> None:
+    reloads = Reloads()
+    reloads.said = {"tls_certificate": "a\0b", "tls_key": "a\0b"}
+    with capture_logs() as logs:
+        assert reloads.reload() is None
+    assert logs[0]["event"] == "the configuration cannot be used, the old one holds"
