@@ -14,7 +14,7 @@ import grpc
 import verifier.client_tls
 import verifier.errors
 from issuer.errors import SettingsError
-from verifier.tls import read_certificates, read_pair
+from verifier.server_tls import server_credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,7 @@ class ServerTls:
     def read(self) -> grpc.ServerCredentials:
         """Return what gRPC needs; raises SettingsError, naming the file."""
         with _as_our_error():
-            pair = read_pair(self.certificate, self.key)
-            if self.client_ca is None:
-                return grpc.ssl_server_credentials([pair])
-            authorities = read_certificates(self.client_ca)
-        return grpc.ssl_server_credentials([pair], root_certificates=authorities, require_client_auth=True)
+            return server_credentials(self.certificate, self.key, self.client_ca)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,10 @@ import os
 import re
 import secrets
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
+_SCHEME = "bearer"  # in any case, RFC 9110, section 11.1
 _PREFIX = "gl_"
 _KEY = re.compile(r"gl_[A-Za-z0-9_-]{43}")
 # A key and a line break, and room to notice that a file holds something else.
@@ -36,6 +38,15 @@ def is_key(text: str) -> bool:
 def hash_key(key: str) -> bytes:
     """Return what a bearer key is known by: the SHA-256 of its text."""
     return hashlib.sha256(key.encode()).digest()
+
+
+def read_authorization(given: Sequence[str | bytes]) -> str | None:
+    """Return the key of the one `authorization` given (RFC 6750); None for anything else."""
+    if len(given) != 1 or not isinstance(given[0], str):
+        return None
+    scheme, _, key = given[0].partition(" ")
+    key = key.strip()
+    return key if scheme.lower() == _SCHEME and is_key(key) else None
 
 
 def write_key_file(path: Path, key: str) -> None:

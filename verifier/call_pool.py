@@ -11,7 +11,6 @@ and does not touch what it does not know: such a call runs as on grpcio's own po
 fail then.
 """
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -40,7 +39,8 @@ class CallPool(futures.ThreadPoolExecutor):
         self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._max_threads = threads
         self._name = name
-        self._started: list[threading.Thread] = []  # the first one looks after silent calls
+        self._threads_started = 0
+        self._is_watched = False
         self._max_silent = max_silent
         self._silent_s = silent_s
         self._silent: dict[Any, float] = {}  # calls without their message, oldest first, and since when
@@ -81,8 +81,8 @@ class CallPool(futures.ThreadPoolExecutor):
         # grpcio holds the lock of the call's state here, as where it waits for the message itself.
         event.call.start_server_batch((cygrpc.ReceiveMessageOperation(0),), on_message)
         state.due.add(inner._RECEIVE_MESSAGE_TOKEN)
-        if not self._started:
-            self._start(self._watch)
+        if not self._is_watched:
+            self._is_watched = self._start(self._watch, "watch")
         self._silent[event.call] = time.monotonic()
         if len(self._silent) > self._max_silent:
             self._cancel_oldest(1)
@@ -97,16 +97,20 @@ class CallPool(futures.ThreadPoolExecutor):
 
     def _start_thread(self) -> None:
         """Start one more thread, up to all; grpcio's one thread that brings messages calls this."""
-        if len(self._started) <= self._max_threads:
-            self._start(self._run)
+        if self._threads_started < self._max_threads:
+            self._threads_started += self._start(self._run, str(self._threads_started))
 
-    def _start(self, target: Callable[[], None]) -> None:
-        thread = threading.Thread(target=target, name=f"{self._name}_{len(self._started)}", daemon=True)
-        # Where the system has no more threads, those that there are go on, and the next call tries again. An
-        # error would end the one thread of grpcio's that serves.
-        with contextlib.suppress(RuntimeError):
-            thread.start()
-            self._started.append(thread)
+    def _start(self, target: Callable[[], None], name: str) -> bool:
+        """Start a thread; tell whether the system had one.
+
+        Otherwise those that there are go on, and the next call tries again: an error would end the one thread
+        of grpcio's that serves.
+        """
+        try:
+            threading.Thread(target=target, name=f"{self._name}_{name}", daemon=True).start()
+        except RuntimeError:
+            return False
+        return True
 
     def _run(self) -> None:
         while (work := self._work.get()) is not None:

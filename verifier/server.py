@@ -19,8 +19,8 @@ from verifier.host.worker_config import GateAuth, TlsFiles
 from verifier.limits import MAX_BATCH_BYTES, MAX_METADATA_BYTES, Limits
 from verifier.own_pool import LanePool
 from verifier.peer_credentials import credentials_reader
+from verifier.server_tls import server_credentials
 from verifier.servicer import SERVICE_NAME, VerifierServicer
-from verifier.tls import read_certificates, read_pair
 
 _HARD_LIMIT = 4
 # Calls whose message has not come, of each kind. A message comes with its headers, so that honest ones are
@@ -140,17 +140,10 @@ def _bind(server: grpc.Server, listen: str, tls: TlsFiles | None) -> int:
     try:
         if tls is None:
             return server.add_insecure_port(listen)
-        return server.add_secure_port(listen, _server_credentials(tls))
+        credentials = server_credentials(tls.certificate, tls.key, tls.client_ca)
+        return server.add_secure_port(listen, credentials)
     except RuntimeError:
         raise SettingsError(f"cannot listen on {listen}: is another server running there?") from None
-
-
-def _server_credentials(tls: TlsFiles) -> grpc.ServerCredentials:
-    pair = read_pair(tls.certificate, tls.key)
-    if tls.client_ca is None:
-        return grpc.ssl_server_credentials([pair])
-    authorities = read_certificates(tls.client_ca)
-    return grpc.ssl_server_credentials([pair], root_certificates=authorities, require_client_auth=True)
 
 
 def _reflect(server: grpc.Server) -> None:

@@ -17,15 +17,15 @@ from typing import Any
 import grpc
 
 from issuer.access.attempts import Attempts
-from issuer.access.bearer import hash_key, is_key
+from issuer.access.bearer import hash_key
 from issuer.access.calls import Calls
 from issuer.access.clients import Clients
 from issuer.access.roles import Caller
 from issuer.errors import TooMany, Unauthenticated
 from issuer.metrics import FAILED_AUTHENTICATIONS
+from verifier.bearer import read_authorization
 
 METADATA_KEY = "authorization"
-_SCHEME = "bearer"  # in any case, RFC 9110, section 11.1
 # gRPC has it only where the certificate was verified in the handshake.
 _CERTIFICATE = "x509_pem_cert"
 
@@ -63,7 +63,7 @@ class RegisterGatekeeper:
     def _find(self, context: grpc.ServicerContext) -> Caller | None:
         given = [value for key, value in context.invocation_metadata() if key == METADATA_KEY]
         if given:
-            key = _bearer_key(given)
+            key = read_authorization(given)  # only keys reach the register
             return None if key is None else self._clients.find_by_bearer_key(hash_key(key))
         # types-grpcio has the values as bytes; they are tuples of bytes.
         certificates: Any = context.auth_context().get(_CERTIFICATE)
@@ -71,12 +71,3 @@ class RegisterGatekeeper:
             return None
         der = ssl.PEM_cert_to_DER_cert(certificates[0].decode("ascii"))
         return self._clients.find_by_certificate(hashlib.sha256(der).digest())
-
-
-def _bearer_key(given: list[str | bytes]) -> str | None:
-    """Return the key of the one authorization given, None for anything else; only keys reach the register."""
-    if len(given) != 1 or not isinstance(given[0], str):
-        return None
-    scheme, _, key = given[0].partition(" ")
-    key = key.strip()
-    return key if scheme.lower() == _SCHEME and is_key(key) else None

@@ -42,11 +42,12 @@ def _echo_each(requests: Iterator[bytes], _context: Any) -> Iterator[bytes]:
     yield from requests
 
 
-@pytest.mark.parametrize("name", ["unary", "stream"])
+@pytest.mark.parametrize("name", ["unary_watch", "unary_0", "stream"])
 def test_calls_go_on_after_a_thread_that_could_not_be_started(refused: list[str], name: str) -> None:
     limits = Limits()
     lanes = LanePool(4, thread_name_prefix="stream")
-    server = build_server(unary_pool(limits), limits)
+    pool = unary_pool(limits)
+    server = build_server(pool, limits)
     handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
         "Unary": grpc.unary_unary_rpc_method_handler(_echo),
         "Lane": grpc.stream_stream_rpc_method_handler(on_own_pool(_echo_each, lanes)),
@@ -66,6 +67,7 @@ def test_calls_go_on_after_a_thread_that_could_not_be_started(refused: list[str]
             assert list(lane(iter([b"2"]), timeout=_TIMEOUT_S)) == [b"2"]
             assert first_call.result() == b"1"
             assert list(first_lane) == [b"1"]
+            assert pool._is_watched  # or silent calls would stay
     finally:
         server.stop(None).wait()
         lanes.shutdown(wait=False)

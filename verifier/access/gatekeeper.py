@@ -7,18 +7,16 @@ Nothing here says which of the keys or names exist, and no message carries one.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from verifier.access.callers import Caller, Credentials, Gate
 from verifier.access.known_gates import KnownGates
-from verifier.bearer import hash_key, is_key
+from verifier.bearer import hash_key, read_authorization
 from verifier.call_error import CallError, Status
 from verifier.host.worker_config import GateAuth
 from verifier.limits import MAX_ID_CHARACTERS
 from verifier.verdict import Policy
 from verifier.wire.gate_list import read_verified_gate_list
-
-_SCHEME = "bearer"  # in any case, RFC 9110, section 11.1
 
 
 class ListGatekeeper:
@@ -63,7 +61,8 @@ class ListGatekeeper:
         self.in_force()  # first: what cannot be looked up is not unknown
         if self._gate_auth is GateAuth.CERTIFICATE:
             return _Listed(self, credentials.certificate_sha256, is_certificate=True)
-        return _Listed(self, _bearer_key_sha256(credentials.authorization), is_certificate=False)
+        key = read_authorization(credentials.authorization)
+        return _Listed(self, None if key is None else hash_key(key), is_certificate=False)
 
 
 class _Listed:
@@ -152,12 +151,3 @@ class _Anybody:
         # A gate with a policy is not opened on another one because its list ran out.
         self._keeper.in_force()
         return listed if listed.gate_id == gate_id else Gate(gate_id, listed.policy)
-
-
-def _bearer_key_sha256(given: Sequence[str]) -> bytes | None:
-    """Return the hash of the one bearer key given, None for anything else."""
-    if len(given) != 1:
-        return None
-    scheme, _, key = given[0].partition(" ")
-    key = key.strip()
-    return hash_key(key) if scheme.lower() == _SCHEME and is_key(key) else None
