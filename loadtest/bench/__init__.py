@@ -15,13 +15,13 @@ import structlog
 from rich.console import Console
 
 from loadtest.bench.calls import FEW, MANY, Calls
-from loadtest.bench.city import City
 from loadtest.bench.h2 import require_h2load
 from loadtest.bench.measured import Measured, Ratio
 from loadtest.bench.result import OUTPUT, Result
 from loadtest.bench.running import RunningVerifier
 from loadtest.bench.scale import Throughput, cost_of_size, memory, status_change, throughput
 from loadtest.bench.signing import SigningCost, measure_signing
+from loadtest.city import City
 from loadtest.embedded_redis import EmbeddedRedis
 from loadtest.residents import Resident, enrol
 from loadtest.stage import stage

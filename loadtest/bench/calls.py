@@ -17,11 +17,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from nacl.bindings import crypto_sign_open
 
 from loadtest import empty_server
-from loadtest.bench.city import GATE_ID, City
 from loadtest.bench.h2 import Burst, send
 from loadtest.bench.measured import Measured, cpu_us, on_core
-from loadtest.bench.running import RunningVerifier, WrongAnswer, cpu_s, last_core, tree
+from loadtest.bench.running import RunningVerifier, WrongAnswer, last_core
+from loadtest.city import GATE_ID, City
 from loadtest.generator import Plan, write_messages
+from loadtest.process_tree import cpu_s, tree
 from loadtest.processes import ServerProcess
 from verifier.v1 import verifier_pb2 as pb
 from verifier.wire.code import code_sig_structure, decode_qr_text

@@ -7,11 +7,10 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
-import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
-from loadtest.bench.city import City
 from loadtest.bench.measured import Measured
+from loadtest.city import City
 from loadtest.embedded_redis import free_port
 from loadtest.processes import ServerProcess
 from loadtest.stage import wait_until_serving
@@ -75,23 +74,6 @@ class RunningVerifier:
 
 class WrongAnswer(Exception):
     """A measured server gave another verdict than it had to; the figures would mean nothing."""
-
-
-def tree(process: ServerProcess) -> list[psutil.Process]:
-    """Return a server's process and those it started."""
-    root = psutil.Process(process.pid)
-    return [root, *root.children(recursive=True)]
-
-
-def cpu_s(process: ServerProcess) -> float:
-    """Return the CPU time of a server and those it started, seconds."""
-    times = [one.cpu_times() for one in tree(process)]
-    return sum(one.user + one.system for one in times)
-
-
-def pss_mib(process: ServerProcess) -> float:
-    """Return the memory of a server and those it started, what they share counted once, MiB (Linux)."""
-    return sum(one.memory_full_info().pss for one in tree(process)) / 2**20
 
 
 def last_core() -> int:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtest.bench.calls import FEW, MANY, ROUNDS, Calls
-from loadtest.bench.city import GATE_ID, City
 from loadtest.bench.h2 import Burst, send
 from loadtest.bench.measured import Measured
-from loadtest.bench.running import RunningVerifier, WrongAnswer, cpu_s, pss_mib
+from loadtest.bench.running import RunningVerifier, WrongAnswer
+from loadtest.city import GATE_ID, City
+from loadtest.process_tree import cpu_s, pss_mib
 from verifier.client import VerifierClient
 from verifier.v1 import verifier_pb2 as pb
 from verifier.verdict import Verdict
