@@ -40,10 +40,10 @@ protos: .venv/.installed ## generate the gRPC stubs from protos/
 vectors: .venv/.installed ## rebuild our own test vectors
 	@$(RUN)python -m tests.vectors.generate
 
-bench: .venv/.installed ## how far from the limit: a table of ratios (a few minutes)
+bench: .venv/.installed ## how far from the limit: ratios, and a chart of them (three minutes; needs h2load)
 	@$(RUN)python -m loadtest bench
 
-load: .venv/.installed ## a short Locust run against an embedded system
+load: .venv/.installed ## replay two of the mornings, small, and write reports (a minute)
 	@$(RUN)python -m loadtest load
 
 clean: ## remove what the targets made

@@ -2,11 +2,13 @@
 
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
+from loadtest.plan import plan
 from loadtest.processes import ProcessError
 from verifier.terminal import tolerate_any_encoding
 
@@ -40,15 +42,14 @@ def bench() -> None:
 
 
 @main.command()
-@click.option("--gates", default=32, show_default=True, help="Gates that scan at once.")
-@click.option(
-    "--seconds", type=click.IntRange(1, 40), default=20, show_default=True, help="How long: codes age."
-)
-def load(gates: int, seconds: int) -> None:
-    """Let Locust scan against a system of its own; the exit code is 1 if a verdict was wrong or missing."""
+def load() -> None:
+    """Replay two of the mornings, small, on a system of its own with an issuer (a minute).
+
+    The exit code is 1 if a threshold was missed or a verdict was wrong, 3 if the run proves nothing.
+    """
     from loadtest.load import run  # noqa: PLC0415
 
-    sys.exit(run(gates=gates, seconds=seconds))
+    sys.exit(run())
 
 
 @main.command()
@@ -108,6 +109,169 @@ def rotations() -> None:
     from loadtest.rotations import run  # noqa: PLC0415
 
     sys.exit(run())
+
+
+@main.command()
+@click.option(
+    "--redis-url",
+    envvar="GATELIGHT_REDIS_URL",
+    default="redis://127.0.0.1:6379/0",
+    show_default=True,
+    help="A Redis without a Gatelight in it.",
+)
+@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), default="city", show_default=True)
+@click.option(
+    "--credentials",
+    type=click.IntRange(1, 100_000_000),
+    help="How many.  [default: 1000000, or what the folder has]",
+)
+@click.option("--green", is_flag=True, help="All green, and none replaced.")
+@click.option("--json", "is_json", is_flag=True, help="Say in JSON where everything is.")
+def city(redis_url: str, folder: Path, credentials: int | None, green: bool, is_json: bool) -> None:
+    """Put a city into Redis and keep it current until Ctrl-C: its keys go to a folder, for `corpus`.
+
+    SIGUSR1 publishes its second key, SIGUSR2 makes every verifier load the status anew.
+    """
+    from loadtest.city_command import run  # noqa: PLC0415
+
+    sys.exit(run(redis_url, folder=folder, credentials=credentials, is_green=green, is_json=is_json))
+
+
+_KEY_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@main.command()
+@click.option(
+    "--city", type=click.Path(file_okay=False, path_type=Path), help="Sign with the keys of a city."
+)
+@click.option("--codes", type=click.IntRange(1, 20_000_000), help="Of a city: how many.  [default: 200000]")
+@click.option(
+    "--keys", type=click.IntRange(1, 2), help="Of a city: of how many keys, half each.  [default: 1]"
+)
+@click.option("--issuer", help="Or fetch bundles from a running issuer: unix:PATH or HOST:PORT.")
+@click.option("--clerk-key", type=_KEY_FILE, help="Of an issuer: the key file of a clerk.")
+@click.option("--approver-key", type=_KEY_FILE, help="Of an issuer: the key file of an approver.")
+@click.option("--tls-ca", type=_KEY_FILE, help="Of an issuer: who may vouch for it.")
+@click.option("--holders", type=click.IntRange(1, 100_000), help="Of an issuer: how many.  [default: 5000]")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0.1, 1440),
+    help="How long it has to be good.  [default: 60, of an issuer 5]",
+)
+@click.option(
+    "--mix", default="gate", show_default=True, help="gate, flood, everything, or such as green=94,expired=6."
+)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="corpus.bin",
+    show_default=True,
+    help="The file to write.",
+)
+@click.option("--json", "is_json", is_flag=True, help="Say in JSON what is in it.")
+def corpus(**options: Any) -> None:
+    """Make a file of scans, each with the verdict that it must get, for generators to show.
+
+    Of a city (`python -m loadtest city`), or of a running issuer, where people who do not exist are enrolled.
+    """
+    from loadtest.corpus_command import run  # noqa: PLC0415
+
+    sys.exit(run(**options))
+
+
+@main.command()
+@click.argument("scenarios", nargs=-1, required=True)
+@click.option("--people-a-minute", type=click.FloatRange(1), help="At the peak.  [default: the scenario's]")
+@click.option("--seconds", "duration_s", type=click.FloatRange(1), help="[default: the scenario's]")
+@click.option(
+    "--flavour", type=click.Choice(["unary", "batch", "stream"]), default="unary", show_default=True
+)
+@click.option(
+    "--arrivals",
+    type=click.Choice(["poisson", "even", "closed"]),
+    default="poisson",
+    show_default=True,
+    help="How people come; closed: the next when the last is through, which only finds a ceiling.",
+)
+@click.option(
+    "--profile-csv",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A real day, in the place of the scenario's profile: columns time,scans.",
+)
+@click.option("--sites", type=click.IntRange(1, 10_000), help="Connections.  [default: the scenario's]")
+@click.option("--processes", type=click.IntRange(1, 256), default=1, show_default=True, help="That generate.")
+@click.option("--engine", type=click.Choice(["auto", "grpcio", "envoy"]), default="auto", show_default=True)
+@click.option("--workers", type=click.IntRange(1, 256), help="Of a verifier.  [default: one a core]")
+@click.option("--issuer", "has_issuer", is_flag=True, help="With a real issuer, whose codes rotate.")
+@click.option(
+    "--threshold",
+    "thresholds",
+    multiple=True,
+    metavar="NAME=NUMBER",
+    help="In the place of the scenario's limit, or beside them; may be repeated.",
+)
+@click.option("--no-ceiling", is_flag=True, help="Do not measure first what the generators reach.")
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default="build/load",
+    show_default=True,
+    help="Each scenario's results go to a folder of its name in there.",
+)
+@click.option("--json", "is_json", is_flag=True, help="Print a line of JSON for each scenario.")
+def run(scenarios: tuple[str, ...], *, output: Path, is_json: bool, **setting: Any) -> None:
+    """Replay mornings against a whole Gatelight on this machine: see `scenarios` for their names.
+
+    The exit code is 1 if a threshold was missed or a verdict was wrong, 3 if the run proves nothing.
+    """
+    from loadtest.run_command import run  # noqa: PLC0415
+
+    sys.exit(run(scenarios, output=output, is_json=is_json, **setting))
+
+
+@main.command()
+@click.option("--json", "is_json", is_flag=True, help="Print them in JSON.")
+def scenarios(is_json: bool) -> None:
+    """List the mornings that can be replayed."""
+    from loadtest.run_command import show_scenarios  # noqa: PLC0415
+
+    sys.exit(show_scenarios(is_json=is_json))
+
+
+@main.command()
+@click.option(
+    "--flavour", type=click.Choice(["unary", "batch", "stream"]), default="unary", show_default=True
+)
+@click.option("--processes", type=click.IntRange(1, 256), default=1, show_default=True, help="That generate.")
+@click.option("--seconds", "duration_s", type=click.FloatRange(3, 600), default=3, show_default=True)
+@click.option("--json", "is_json", is_flag=True, help="Print it in JSON.")
+def ceiling(flavour: str, processes: int, duration_s: float, is_json: bool) -> None:
+    """Measure what the generators reach against a server that does nothing."""
+    from loadtest.ceiling import run  # noqa: PLC0415
+
+    sys.exit(run(flavour=flavour, processes=processes, duration_s=duration_s, is_json=is_json))
+
+
+@main.command()
+@click.argument(
+    "folders",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="FOLDER...",
+)
+def report(folders: tuple[Path, ...]) -> None:
+    """Write report.html and summary.md anew from the results.json in each folder."""
+    from loadtest.recording import NotARecording  # noqa: PLC0415
+    from loadtest.report.writing import run  # noqa: PLC0415
+
+    try:
+        sys.exit(run(folders))
+    except (NotARecording, OSError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+main.add_command(plan)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,16 @@
-"""A short Locust run in a process of its own, and what came of it."""
+"""A short run of the generators against a verifier that is there: gates scan as fast as they are answered."""
 
-import csv
 import math
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtest.processes import ProcessError, ServerProcess
+from loadtest.locust_process import Job, run_locust
+from loadtest.measures import measure
+from loadtest.recording import Recording
+from loadtest.report.writing import REPORT_NAME
+from loadtest.report.writing import write as write_report
 
-LOCUSTFILE = Path(__file__).with_name("locustfile.py")
-# Locust's exit code when calls failed or verdicts were wrong; the numbers say which.
-_EXIT_FAILURES = 1
-_SPARE_S = 30
+_GATE_ID = "burst"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,39 +18,48 @@ class Burst:
     """What a run measured, as the people at the gates saw it."""
 
     scans: int
-    failures: int  # wrong verdicts and calls without one
+    failures: int  # wrong verdicts and scans without one
     scans_per_s: float
-    p50_ms: float
+    p50_ms: float  # of people with codes of ours; nan without any
     p99_ms: float
     report: Path  # HTML
 
 
 def run_burst(*, address: str, corpus: Path, gates: int, seconds: int, output: Path) -> Burst:
-    """Let `gates` gates scan as fast as they can for `seconds`; raises ProcessError."""
-    report = output / "locust.html"
-    statistics = output / "locust"
-    command = [
-        *(sys.executable, "-m", "locust", "--locustfile", str(LOCUSTFILE), "--headless", "--only-summary"),
-        *("--host", address, "--corpus", str(corpus)),
-        *("--users", str(gates), "--spawn-rate", str(gates), "--run-time", f"{seconds}s"),
-        *("--html", str(report), "--csv", str(statistics)),
-    ]
-    environment = {"PYTHONPATH": str(LOCUSTFILE.parents[1])}
-    with ServerProcess("locust", command, folder=output, environment=environment) as locust:
-        exit_code = locust.wait(seconds + _SPARE_S)
-        if exit_code not in (0, _EXIT_FAILURES):
-            raise ProcessError(f"locust ended with {exit_code}:\n{locust.tail()}")
-    with Path(f"{statistics}_stats.csv").open(newline="") as file:
-        total = next(row for row in csv.DictReader(file) if row["Name"] == "Aggregated")
+    """Let `gates` gates scan for `seconds`; raises ProcessError."""
+    job = Job(
+        scenario="steady",
+        corpus=corpus,
+        addresses=[address],
+        duration_s=seconds,
+        people_a_minute=1,  # nobody asks: each goes when the one before was answered
+        flavour="unary",
+        arrivals="closed",
+        results=output,
+        sites=gates,
+        gate_id=_GATE_ID,
+    )
+    run_locust(job)
+    recording = Recording.read(output)
+    write_report(output)
+    total = recording.total()
     return Burst(
-        scans=int(total["Request Count"]),
-        failures=int(total["Failure Count"]),
-        scans_per_s=float(total["Requests/s"]),
-        p50_ms=_milliseconds(total["50%"]),
-        p99_ms=_milliseconds(total["99%"]),
-        report=report,
+        scans=total.right + total.wrong,
+        failures=total.wrong + total.failed,
+        scans_per_s=measure(recording, "per_s") or 0.0,
+        p50_ms=_or_nan(total.honest.percentile_ms(50)),
+        p99_ms=_or_nan(total.honest.percentile_ms(99)),
+        report=output / REPORT_NAME,
     )
 
 
-def _milliseconds(field: str) -> float:
-    return math.nan if field == "N/A" else float(field)  # without a single scan there is no percentile
+def describe(burst: Burst) -> str:
+    """Return the figures of a run in one line."""
+    return (
+        f"{burst.scans:,} scans, {burst.scans_per_s:,.0f} a second, "
+        f"p50 {burst.p50_ms:.1f} ms, p99 {burst.p99_ms:.1f} ms"
+    )
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -1,62 +1,72 @@
-"""A city in Redis without an issuer: any number of credentials, all green, and what verifiers need to know.
+"""A city in Redis without an issuer: any number of credentials, and what verifiers need to know.
 
 Records, key set and gate list are written with the issuer's own writer and signed with keys made here, so
 that a benchmark can have 25 million credentials within seconds.
 """
 
-import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import redis
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from issuer.key_store import KeyStore, SecretKeyStore, key_id_of
+from issuer.errors import CacheMismatch
+from issuer.key_store import KeyStore, key_id_of
 from issuer.register.outbox import FeedPosition
 from issuer.signing import sign_code
 from issuer.status_writer import StatusWriter
-from verifier.bearer import hash_key, make_key
+from loadtest.city_file import GATE_ID, KEYS, ROOT_NAME, CityFile
+from loadtest.city_people import People
+from verifier.bearer import hash_key
 from verifier.verdict import Policy
 from verifier.wire import cose
-from verifier.wire.code import Code, CredentialKind
+from verifier.wire.code import Code
 from verifier.wire.ed25519 import VerifyingKey
 from verifier.wire.gate_list import GateList, ListedGate, gate_list_to_sign
 from verifier.wire.key_set import KeySet, key_set_to_sign
-from verifier.wire.status_record import RECORD_BYTES, Colour, CredentialState, StatusRecord, pack
-from verifier.wire.status_store import GATE_LIST_KEY, RECORDS_PER_SHARD
+from verifier.wire.status_record import Colour
+from verifier.wire.status_store import RECORDS_PER_SHARD
 
-GATE_ID = "bench"
+__all__ = ["GATE_ID", "City"]
+
+HEARTBEAT_S = 1.0
 _DAY_S = 86_400
-_HEARTBEAT_S = 1.0
+# Longer than anybody leaves a city running; each start issues them anew.
+_DOCUMENT_LIFE_S = 30 * _DAY_S
+_HOUR_S = 3_600
 
 
 class City:
-    """Credentials 0 to `credentials` - 1 in Redis, and a key to sign codes of them."""
+    """A city's credentials in Redis. Its methods raise redis.RedisError, and ForeignCache for the Redis of
+    another issuer, or of a city that was made anew.
+    """
 
-    def __init__(self, redis_url: str, *, folder: Path, credentials: int) -> None:
-        """Write the status; `root.pub` goes to `folder`. heartbeats() keeps it current."""
+    def __init__(
+        self, redis_url: str, *, folder: Path, credentials: int | None = None, is_mixed: bool = False
+    ) -> None:
+        """Make a city in `folder` and write its status; heartbeats() keeps it current.
+
+        All are green unless it is mixed (city_people.py). Without `credentials` it takes the city that is in
+        the folder, and raises NotACity when there is none.
+        """
+        if credentials is None:
+            self.file = file = CityFile.read(folder)
+        else:
+            self.file = file = CityFile.make(People(credentials, is_mixed))
+            file.write(folder)
         self.redis_url = redis_url
-        self.credentials = credentials
-        self.gate_key = make_key()
-        self.root_file = folder / "root.pub"
-        self._root, self._key = SecretKeyStore(os.urandom(32)), SecretKeyStore(os.urandom(32))
-        root_key_id = key_id_of(self._root)
-        public = Ed25519PublicKey.from_public_bytes(self._root.public_key)
-        self.root_file.write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-        self._writer = StatusWriter(redis_url, root_key_id=root_key_id, partitions=1)
+        self.credentials = file.people.credentials
+        self.gate_key = file.gate_key
+        self.root_file = folder / ROOT_NAME
+        self._root, self._key = file.root, file.key()
         self._tested_min = int(time.time()) // 60
-        begun = self._writer.begin_rebuild()
-        whole = self._record(Colour.GREEN).to_bytes(RECORD_BYTES, "little") * RECORDS_PER_SHARD
-        for shard in range(-(-credentials // RECORDS_PER_SHARD)):
-            count = min(RECORDS_PER_SHARD, credentials - shard * RECORDS_PER_SHARD)
-            self._writer.write_shard(shard, whole[: count * RECORD_BYTES], begun)
-        self._position: FeedPosition = self._writer.give_epoch(begun)[0]
+        self._writer = StatusWriter(redis_url, root_key_id=key_id_of(self._root), partitions=1)
         self._writing = threading.Lock()
-        self._publish_documents()
+        self._keys = 1  # published
+        self._version = 0  # of the documents published last
+        self._position = self._rebuild()
 
     @property
     def public_key(self) -> bytes:
@@ -66,7 +76,8 @@ class City:
     def code(self, credential_index: int) -> bytes:
         """Return the QR text of a code that is valid for an hour."""
         now = int(time.time())
-        code = Code(CredentialKind.PHONE, credential_index, 1, now, now + 3_600)
+        enrolled = self.file.people[credential_index]
+        code = Code(enrolled.kind, credential_index, enrolled.generation, now, now + _HOUR_S)
         return sign_code(code, key=self._key, key_id=key_id_of(self._key))
 
     def codes(self, indices: Sequence[int]) -> list[bytes]:
@@ -74,10 +85,44 @@ class City:
         return [self.code(index) for index in indices]
 
     def set_colour(self, credential_index: int, colour: Colour) -> None:
-        """Change a credential's record, as the issuer's publisher does."""
+        """Change a credential's record, as the issuer's publisher does; a rebuild changes it back."""
+        record = self.file.people.record(credential_index, tested_min=self._tested_min, colour=colour)
         with self._writing:
-            update = [(credential_index, self._record(colour))]
-            self._position = self._writer.append(0, self._position, update)
+            self._position = self._writer.append(0, self._position, [(credential_index, record)])
+
+    def publish_next_key(self) -> None:
+        """Put the second signing key into the key set, beside the first."""
+        with self._writing:
+            self._keys = KEYS
+            self._publish_key_set()
+
+    def new_epoch(self) -> None:
+        """Make every verifier load the whole status anew, as after a rebuild."""
+        with self._writing:
+            try:
+                self._position = self._writer.give_epoch({0: self._position})[0]
+            except CacheMismatch:  # Redis was emptied, and nobody has noticed yet
+                self._position = self._rebuild()
+
+    def rebuild(self) -> None:
+        """Write everything, also into a Redis that was emptied."""
+        with self._writing:
+            self._position = self._rebuild()
+
+    def beat(self) -> bool:
+        """Tell verifiers that the status is current; writes everything when Redis came back without it.
+
+        Returns whether Redis took it: it may be away for a while.
+        """
+        with self._writing:
+            try:
+                try:
+                    self._position = self._writer.append(0, self._position, [])
+                except CacheMismatch:
+                    self._position = self._rebuild()
+            except redis.RedisError:
+                return False
+            return True
 
     @contextmanager
     def heartbeats(self) -> Iterator[None]:
@@ -85,9 +130,8 @@ class City:
         ended = threading.Event()
 
         def beat() -> None:
-            while not ended.wait(_HEARTBEAT_S):
-                with self._writing:
-                    self._position = self._writer.append(0, self._position, [])
+            while not ended.wait(HEARTBEAT_S):
+                self.beat()
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()
@@ -96,27 +140,49 @@ class City:
         finally:
             ended.set()
             thread.join()
-            self._writer.close()
+            self.close()
 
-    def _record(self, colour: Colour) -> int:
-        return pack(StatusRecord(colour, CredentialState.ACTIVE, 1, 0, self._tested_min))
+    def close(self) -> None:
+        """Close the connections; what is in Redis stays there."""
+        self._writer.close()
 
-    def _publish_documents(self) -> None:
-        now = int(time.time())
-        root, key = VerifyingKey(self._root.public_key), VerifyingKey(self._key.public_key)
-        key_set = KeySet.of(version=1, issued_at=now, expires_at=now + _DAY_S, keys=[key])
-        self._writer.put_key_set(_sign(key_set_to_sign(key_set, root), self._root))
-        gate_list = GateList(
-            version=1,
+    def _rebuild(self) -> FeedPosition:
+        begun = self._writer.begin_rebuild()
+        for shard in range(-(-self.credentials // RECORDS_PER_SHARD)):
+            self._writer.write_shard(shard, self.file.people.shard(shard, tested_min=self._tested_min), begun)
+        position = self._writer.give_epoch(begun)[0]
+        self._publish_key_set()
+        self._publish_gate_list()
+        return position
+
+    def _publish_key_set(self) -> None:
+        version, now = self._next_version()
+        key_set = KeySet.of(
+            version=version,
             issued_at=now,
-            expires_at=now + _DAY_S,
-            # What every scan then has to be compared with; never met, so that everybody is green.
-            groups={"bench": Policy(max_test_age_s=30 * _DAY_S, max_status_age_s=3_600)},
-            gates=[ListedGate(GATE_ID, "bench", (hash_key(self.gate_key),), ())],
+            expires_at=now + _DOCUMENT_LIFE_S,
+            keys=[VerifyingKey(self.file.key(number).public_key) for number in range(self._keys)],
         )
-        signed = _sign(gate_list_to_sign(gate_list, key_id_of(self._key)), self._key)
-        with closing(redis.Redis.from_url(self.redis_url)) as client:
-            client.set(GATE_LIST_KEY, signed)
+        to_sign = key_set_to_sign(key_set, VerifyingKey(self._root.public_key))
+        self._writer.put_key_set(_sign(to_sign, self._root))
+
+    def _publish_gate_list(self) -> None:
+        version, now = self._next_version()
+        gate_list = GateList(
+            version=version,
+            issued_at=now,
+            expires_at=now + _DOCUMENT_LIFE_S,
+            # What every scan then has to be compared with; never met: everybody is as the record says.
+            groups={GATE_ID: Policy(max_test_age_s=_DOCUMENT_LIFE_S, max_status_age_s=_HOUR_S)},
+            gates=[ListedGate(GATE_ID, GATE_ID, (hash_key(self.gate_key),), ())],
+        )
+        self._writer.write_gate_list(_sign(gate_list_to_sign(gate_list, key_id_of(self._key)), self._key))
+
+    def _next_version(self) -> tuple[int, int]:
+        """Return a version above all of this city, also of its earlier starts, and the time, Unix seconds."""
+        now = int(time.time())
+        self._version = max(self._version + 1, now)
+        return self._version, now
 
 
 def _sign(to_sign: tuple[bytes, bytes, bytes], key: KeyStore) -> bytes:

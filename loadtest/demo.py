@@ -16,14 +16,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from issuer.signing import WINDOW_S
 from issuer.v1 import admin_pb2, issuer_pb2
-from loadtest.burst import run_burst
+from loadtest.burst import describe, run_burst
 from loadtest.checks import Checks
-from loadtest.corpus import GATE, Corpus, Enrolled
-from loadtest.corpus_file import write_corpus
+from loadtest.corpus import Corpus, Enrolled
+from loadtest.corpus_file import Slot, write_corpus
 from loadtest.demo_gates import Gates
 from loadtest.embedded_redis import EmbeddedRedis
-from loadtest.load import describe
+from loadtest.mix import GATE
 from loadtest.qr_image import read_qr_image
 from loadtest.residents import (
     Staff,
@@ -47,7 +48,7 @@ RESIDENTS = 10_000
 OUTPUT = Path("build/demo")
 _BURST_SCANS = 4_000
 _BURST_GATES = 32
-_BURST_S = 8
+_BURST_S = 5
 _DAY_S = 86_400
 _WAIT_S = 20
 
@@ -233,8 +234,10 @@ class _Demo:
 
     def _load(self, address: str, corpus: Corpus) -> None:
         self._console.print(f"\n[bold]{_BURST_GATES} gates scan for {_BURST_S} s[/] (Locust, one process)")
-        corpus_path = self._output / "corpus.jsonl"
-        write_corpus(corpus_path, corpus.specimens(_BURST_SCANS, now=int(time.time()), mix=GATE))
+        corpus_path = self._output / "corpus.bin"
+        now = int(time.time())
+        scans = corpus.specimens(_BURST_SCANS, now=now, mix=GATE)
+        write_corpus(corpus_path, [Slot(scans, now, now + WINDOW_S)])
         burst = run_burst(
             address=address, corpus=corpus_path, gates=_BURST_GATES, seconds=_BURST_S, output=self._output
         )
@@ -243,7 +246,7 @@ class _Demo:
         table.add_row(*self._checks.check("wrong or missing verdicts", 0, burst.failures, note))
         table.add_row(*self._checks.check("scans were made", "yes", "yes" if burst.scans else "no"))
         self._console.print(table)
-        self._console.print(f"\nQR image, residents and Locust report: {self._output}")
+        self._console.print(f"\nQR image, residents and load report: {self._output}")
         for path in (self._output / "code.png", self._output / "residents.csv", burst.report):
             self._console.print(f"  {path.relative_to(self._output)}")
 

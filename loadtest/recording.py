@@ -8,12 +8,15 @@ import json
 from collections import Counter
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar, get_type_hints
 
 from loadtest.latency import Latencies
 
 FORMAT = 1
 RESULTS_NAME = "results.json"
+
+# Seconds that keep their histograms open, 260 kB each, since generators still have news of them.
+_MOST_OPEN = 8
 
 
 class NotARecording(Exception):
@@ -54,6 +57,11 @@ class Second:
         self.honest.add(other.honest)
         self.hostile.add(other.hostile)
 
+    def pack(self) -> None:
+        """Take less memory until something is added again."""
+        self.honest.pack()
+        self.hostile.pack()
+
     def to_json(self) -> dict[str, Any]:
         """Return what is not zero or empty."""
         content: dict[str, Any] = {name: getattr(self, name) for name in _COUNTS if getattr(self, name)}
@@ -62,11 +70,11 @@ class Second:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
-        """Return what to_json wrote."""
+        """Return what to_json wrote; raises ValueError, TypeError, KeyError, AttributeError."""
         known: dict[str, Any] = {name: content[name] for name in _COUNTS if name in content}
-        known |= {name: Counter(content[name]) for name in _COUNTERS if name in content}
+        known |= {name: Counter(_counts(content[name])) for name in _COUNTERS if name in content}
         known |= {name: Latencies.decode(content[name]) for name in _LATENCIES if name in content}
-        return cls(**known)
+        return _checked(cls(**known))
 
 
 _COUNTERS = ("verdicts", "errors")
@@ -163,7 +171,21 @@ class Recording:
     servers: list[ServerSample] = field(default_factory=list)
     ceiling: Ceiling | None = None
     thresholds: list[ThresholdResult] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)  # why the run proves nothing
     limited_by: str = ""  # "generator", "server" or "" when neither was at its limit; one sentence after ": "
+    _open: set[int] = field(default_factory=set, init=False, repr=False, compare=False)
+
+    def add_second(self, at: int, second: Second) -> None:
+        """Add what a generator did in the second `at`, Unix time, be it the newest or an old one.
+
+        All but the newest few are packed, so that an hour stays below 100 MB.
+        """
+        self.seconds.setdefault(at, Second()).add(second)
+        self._open.add(at)
+        if len(self._open) > _MOST_OPEN:
+            oldest = min(self._open)
+            self._open.remove(oldest)
+            self.seconds[oldest].pack()
 
     def total(self) -> Second:
         """Return all seconds added up; in_flight is the most of one second."""
@@ -180,30 +202,57 @@ class Recording:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read results.json in `folder`; raises NotARecording, FileNotFoundError."""
+        """Read results.json in `folder`; raises NotARecording, and OSError where it cannot be read at all."""
+        path = folder / RESULTS_NAME
         try:
-            content = json.loads((folder / RESULTS_NAME).read_text())
+            content = json.loads(path.read_bytes())
             if content.pop("format") != FORMAT:
-                raise NotARecording(f"{folder / RESULTS_NAME} is of another format")
-            return cls(
-                **content
-                | {
-                    "plan": Plan(**content["plan"]),
-                    "seconds": {int(at): Second.from_json(one) for at, one in content["seconds"].items()},
-                    "generators": [Generator(**one) for one in content["generators"]],
-                    "wrong": [WrongVerdict(**one) for one in content["wrong"]],
-                    "acts": [DoneAct(**one) for one in content["acts"]],
-                    "servers": [ServerSample(**one) for one in content["servers"]],
-                    "ceiling": Ceiling(**content["ceiling"]) if content["ceiling"] else None,
-                    "thresholds": [ThresholdResult(**one) for one in content["thresholds"]],
-                }
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise NotARecording(f"{folder / RESULTS_NAME}: {type(error).__name__}") from error
+                raise NotARecording(f"{path} is of another format")
+            known = content | {
+                "plan": _checked(Plan(**content["plan"])),
+                "seconds": {int(at): Second.from_json(one) for at, one in content["seconds"].items()},
+                "problems": [str(problem) for problem in content["problems"]],
+                "machine": {str(name): str(about) for name, about in content["machine"].items()},
+                "generators": [_checked(Generator(**one)) for one in content["generators"]],
+                "wrong": [_checked(WrongVerdict(**one)) for one in content["wrong"]],
+                "acts": [_checked(DoneAct(**one)) for one in content["acts"]],
+                "servers": [_checked(ServerSample(**one)) for one in content["servers"]],
+                "ceiling": _checked(Ceiling(**content["ceiling"])) if content["ceiling"] else None,
+                "thresholds": [_checked(ThresholdResult(**one)) for one in content["thresholds"]],
+            }
+            return _checked(cls(**known))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise NotARecording(f"{path} is no recording of a load run: {type(error).__name__}") from error
+
+
+_Checked = TypeVar("_Checked")
+
+_PLAIN_TYPES: dict[Any, tuple[type, ...]] = {
+    int: (int,),
+    float: (int, float),  # JSON writers are free to leave out ".0"
+    str: (str,),
+    bool: (bool,),
+    float | None: (int, float, type(None)),
+}
+
+
+def _checked(one: _Checked) -> _Checked:
+    """Return a dataclass whose numbers and texts are such; raises TypeError."""
+    for name, expected in get_type_hints(type(one)).items():
+        if expected in _PLAIN_TYPES and not isinstance(getattr(one, name), _PLAIN_TYPES[expected]):
+            raise TypeError(f"{name} is no {expected}")
+    return one
+
+
+def _counts(content: dict[str, int]) -> dict[str, int]:
+    if not all(isinstance(count, int) for count in content.values()):
+        raise TypeError("a count is no number")
+    return content
 
 
 def _to_json(recording: Recording) -> dict[str, Any]:
-    content = {one.name: getattr(recording, one.name) for one in fields(recording)}
+    names = [one.name for one in fields(recording) if not one.name.startswith("_")]
+    content = {name: getattr(recording, name) for name in names}
     content["plan"] = asdict(recording.plan)
     content["seconds"] = {at: second.to_json() for at, second in sorted(recording.seconds.items())}
     for name in ("generators", "wrong", "acts", "servers", "thresholds"):

@@ -9,7 +9,7 @@ from pathlib import Path
 from issuer.client import IssuerClient
 from issuer.v1 import access_pb2
 from issuer.v1 import admin_pb2 as pb
-from loadtest.corpus import Enrolled
+from loadtest.specimens import Enrolled
 from verifier.verdict import Verdict
 from verifier.wire.code import CredentialKind
 from verifier.wire.status_record import Colour
@@ -23,7 +23,12 @@ _GIVEN_NAMES = "伟芳娜秀敏静丽强磊军洋勇艳杰娟涛明超兰霞平�
 _REGIONS = ("north", "east", "south", "west", "harbour")
 _COLOURS = (Colour.GREEN, Colour.YELLOW, Colour.RED)
 _WEIGHTS = (96, 3, 1)
-_VERDICTS = {Colour.GREEN: Verdict.GREEN, Colour.YELLOW: Verdict.YELLOW, Colour.RED: Verdict.RED}
+_VERDICTS = {
+    Colour.NONE: Verdict.NO_STATUS,
+    Colour.GREEN: Verdict.GREEN,
+    Colour.YELLOW: Verdict.YELLOW,
+    Colour.RED: Verdict.RED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,7 @@ class Staff:
 def enrol(staff: Staff, residents: Sequence[Resident], advance: Callable[[int], object]) -> list[Enrolled]:
     """Enter residents, give each a PHONE credential and a colour; call `advance` with how many were done.
 
-    Raises grpc.RpcError.
+    Those with Colour.NONE are left without a status. Raises grpc.RpcError.
     """
     enrolled: list[Enrolled] = []
     for start in range(0, len(residents), _BATCH):
@@ -116,12 +121,15 @@ def _enrol_batch(staff: Staff, batch: Sequence[Resident]) -> list[Enrolled]:
     ]
     issued = admin.IssueCredentials(pb.IssueCredentialsRequest(credentials=new_credentials))
     changes = [
-        _change(holder_id, resident.colour) for holder_id, resident in zip(holder_ids, batch, strict=True)
+        _change(holder_id, resident.colour)
+        for holder_id, resident in zip(holder_ids, batch, strict=True)
+        if resident.colour is not Colour.NONE
     ]
-    # So many colours at once, and reds among them, are for two persons to decide.
-    answer = admin.SetStatuses(pb.SetStatusesRequest(changes=changes))
-    if answer.approval_id:
-        approve(staff.approver, answer.approval_id)
+    if changes:
+        # So many colours at once, and reds among them, are for two persons to decide.
+        answer = admin.SetStatuses(pb.SetStatusesRequest(changes=changes))
+        if answer.approval_id:
+            approve(staff.approver, answer.approval_id)
     return [
         Enrolled(index, 1, CredentialKind.PHONE, _VERDICTS[resident.colour])
         for index, resident in zip(issued.credential_indices, batch, strict=True)

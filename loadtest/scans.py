@@ -16,7 +16,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from issuer.v1 import admin_pb2
-from loadtest.corpus import EVERYTHING, Corpus, Enrolled, Specimen
+from loadtest.corpus import Corpus, Enrolled
+from loadtest.corpus_file import Scan
+from loadtest.mix import EVERYTHING
 from loadtest.residents import Resident, Staff, enrol
 from loadtest.stage import given_redis_url, stage
 from verifier.client import VerifierClient
@@ -70,7 +72,7 @@ def compare(
     """Scan `count` specimens of everything; count verdicts and return a line for each that is wrong."""
     wrong = []
     for start in range(0, count, _CHUNK):
-        chunk: list[Specimen] = list(
+        chunk: list[Scan] = list(
             corpus.specimens(min(_CHUNK, count - start), now=int(time.time()), mix=EVERYTHING)
         )
         answers = gate.verify_many(specimen.qr_text for specimen in chunk)

@@ -1,16 +1,19 @@
-"""What a measurement is: samples of one quantity, and ratios between two of the same run."""
+"""What a measurement is: samples of one quantity, one a round, and ratios of the same rounds."""
 
 import contextlib
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Self, TypeVar
 
 import psutil
 
+ROUNDS = 5
 _CALLS_A_SAMPLE = 2_000
+_Key = TypeVar("_Key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,34 +29,81 @@ class Measured:
         """The middle sample."""
         return statistics.median(self.samples)
 
-    @property
-    def p99(self) -> float:
-        """The sample that 99 in 100 do not exceed."""
-        return sorted(self.samples)[min(len(self.samples) - 1, len(self.samples) * 99 // 100)]
+    def __add__(self, other: "Measured") -> "Measured":
+        """Return what both take together, round by round."""
+        together = tuple(a + b for a, b in zip(self.samples, other.samples, strict=True))
+        return Measured(f"{self.what} and {other.what}", self.unit, together)
+
+    def a_core_second(self, what: str) -> "Measured":
+        """Return how many of what takes so many microseconds of CPU a core makes in a second."""
+        return Measured(f"{what} a core-second", "1/s", tuple(1e6 / sample for sample in self.samples))
 
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """A subject against its limit, with the aim that was set for it."""
+    """A subject against its limit, a ratio a round, with the aim that was set for the median, if one was."""
 
+    group: str
     what: str
-    value: float
-    aim: float
-
+    samples: tuple[float, ...]
+    aim: float | None = None
     is_floor: bool = False  # the aim is the least, not the most
 
+    @classmethod
+    def of(
+        cls,
+        group: str,
+        what: str,
+        subject: Measured,
+        limit: Measured | float,
+        *,
+        aim: float | None = None,
+        is_floor: bool = False,
+    ) -> Self:
+        """Return the ratio of each round, so that what slows a whole round down does not count."""
+        limits = limit.samples if isinstance(limit, Measured) else (limit,) * len(subject.samples)
+        samples = tuple(a / b for a, b in zip(subject.samples, limits, strict=True))
+        return cls(group, what, samples, aim, is_floor)
+
     @property
-    def is_met(self) -> bool:
-        """Whether the aim was met."""
-        return self.value >= self.aim if self.is_floor else self.value <= self.aim
+    def median(self) -> float:
+        """The middle ratio: not the ratio of the medians, which may come from different rounds."""
+        return statistics.median(self.samples)
+
+    @property
+    def is_met(self) -> bool | None:
+        """Whether the aim was met; None where there is none."""
+        if self.aim is None:
+            return None
+        return self.median >= self.aim if self.is_floor else self.median <= self.aim
+
+
+def in_turns(
+    calls: Mapping[_Key, Callable[[], float]], rounds: int = ROUNDS
+) -> Mapping[_Key, tuple[float, ...]]:
+    """Call each in turn, round after round; return what they returned.
+
+    What else the machine does then falls on all of them alike.
+    """
+    samples: Mapping[_Key, list[float]] = {key: [] for key in calls}
+    for _ in range(rounds):
+        for key, call in calls.items():
+            samples[key].append(call())
+    return {key: tuple(found) for key, found in samples.items()}
+
+
+def percentile(samples: Sequence[float], percent: float) -> float:
+    """Return the sample that `percent` in 100 do not exceed (nearest rank)."""
+    return sorted(samples)[min(len(samples) - 1, int(len(samples) * percent / 100))]
 
 
 def cpu_us(call: Callable[[], object]) -> float:
-    """Return the CPU time of one call, microseconds, from many in a row."""
-    began = time.process_time()
-    for _ in range(_CALLS_A_SAMPLE):
-        call()
-    return (time.process_time() - began) / _CALLS_A_SAMPLE * 1e6
+    """Return the CPU time of one call, microseconds, from many in a row on the first core."""
+    with on_core(0, psutil.Process()):
+        began = time.process_time()
+        for _ in range(_CALLS_A_SAMPLE):
+            call()
+        return (time.process_time() - began) / _CALLS_A_SAMPLE * 1e6
 
 
 @contextmanager

@@ -1,67 +1,120 @@
-"""What came of a benchmark: figures and ratios, on the terminal and as JSON."""
+"""What came of a benchmark: figures and ratios, on the terminal, as JSON and as a picture."""
 
 import json
-import os
-import platform
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from loadtest.bench.measured import Measured, Ratio
+from loadtest.bench.measured import Measured, Ratio, percentile
+from loadtest.costs import Costs
+from loadtest.crowd.machine import describe_machine
 
 OUTPUT = Path("build/bench")
+JSON_NAME, PICTURE_NAME = "bench.json", "bench.png"
 
 
 class Result:
-    """Collects figures and ratios, in the order in which they are shown."""
+    """Collects figures and ratios by group, in the order in which they are shown."""
 
     def __init__(self) -> None:
-        self._measured: list[Measured] = []
-        self._ratios: list[Ratio] = []
+        self._measured: dict[str, list[Measured]] = {}
+        self._ratios: dict[str, list[Ratio]] = {}
+        self._costs: dict[str, float] = {}
+        self._took_s: dict[str, float] = {}
 
-    def add(self, *measured: Measured) -> None:
+    def add(self, group: str, *measured: Measured) -> None:
         """Add figures."""
-        self._measured += measured
+        self._measured.setdefault(group, []).extend(measured)
 
     def ratio(self, ratio: Ratio) -> None:
         """Add a ratio."""
-        self._ratios.append(ratio)
+        self._ratios.setdefault(ratio.group, []).append(ratio)
+
+    def cost(self, name: str, value: float) -> None:
+        """Note a cost for loadtest/plan.py, a field of Costs."""
+        self._costs[name] = value
+
+    def took(self, what: str, seconds: float) -> None:
+        """Note how long a part of the benchmark took."""
+        self._took_s[what] = seconds
 
     def show(self, console: Console) -> None:
         """Print two tables."""
-        table = Table(title=f"Measured ({_machine()})", title_justify="left")
-        for column in ("what", "median", "least", "most", "unit"):
-            table.add_column(column, justify="left" if column in ("what", "unit") else "right")
-        for one in self._measured:
-            samples = (one.median, min(one.samples), max(one.samples))
-            table.add_row(one.what, *(_three_digits(sample) for sample in samples), one.unit)
+        table = Table(title=f"Measured ({machine()})", title_justify="left")
+        for column in ("", "what", "median", "least", "most", "unit"):
+            table.add_column(column, justify="right" if column in ("median", "least", "most") else "left")
+        for group, measured in self._measured.items():
+            table.add_section()
+            for one in measured:
+                figures = (one.median, min(one.samples), max(one.samples))
+                shown = group if one is measured[0] else ""
+                table.add_row(shown, one.what, *map(three_digits, figures), one.unit)
         console.print(table)
-        table = Table(title="Ratios", title_justify="left")
-        for column in ("what", "ratio", "aim", ""):
-            table.add_column(column, justify="left" if column == "what" else "right")
-        for ratio in self._ratios:
-            mark = "[green]met[/]" if ratio.is_met else "[yellow]missed[/]"
-            aim = f"{'>=' if ratio.is_floor else '<='} {ratio.aim:g}"
-            table.add_row(ratio.what, f"{ratio.value:.3f}", aim, mark)
-        console.print(table)
+        self._show_ratios(console)
 
-    def write(self) -> None:
-        """Write build/bench/bench.json."""
+    def write(self, folder: Path) -> None:
+        """Write bench.json."""
+        measured_on = machine()
         content = {
-            "machine": _machine(),
-            "measured": [asdict(one) | {"median": one.median, "p99": one.p99} for one in self._measured],
-            "ratios": [asdict(one) | {"is_met": one.is_met} for one in self._ratios],
+            "machine": measured_on,
+            "took_s": self._took_s,
+            "costs": asdict(Costs(machine=measured_on, **self._costs)),
+            "measured": [
+                _measured_as_json(group, one)
+                for group, measured in self._measured.items()
+                for one in measured
+            ],
+            "ratios": [asdict(one) | _spread(one) | {"is_met": one.is_met} for one in self._all_ratios()],
         }
-        (OUTPUT / "bench.json").write_text(json.dumps(content, indent=1))
+        (folder / JSON_NAME).write_text(json.dumps(content, indent=1, ensure_ascii=False))
+
+    def draw(self, folder: Path) -> None:
+        """Draw the ratios to bench.png."""
+        from loadtest.report.bench_chart import Bar, draw_bench  # noqa: PLC0415 - loads matplotlib
+
+        bars = [
+            Bar(one.group, one.what, one.median, min(one.samples), max(one.samples), one.aim, one.is_floor)
+            for one in self._all_ratios()
+        ]
+        draw_bench(bars, folder / PICTURE_NAME, title="How far from the limit", caption=machine())
+
+    def _all_ratios(self) -> list[Ratio]:
+        return [one for ratios in self._ratios.values() for one in ratios]
+
+    def _show_ratios(self, console: Console) -> None:
+        table = Table(title="Ratios, of each round", title_justify="left")
+        for column in ("", "what", "median", "least", "most", "aim", " "):
+            table.add_column(column, justify="left" if column in ("", "what", " ") else "right")
+        for group, ratios in self._ratios.items():
+            table.add_section()
+            for one in ratios:
+                figures = (f"{figure:.2f}" for figure in (one.median, min(one.samples), max(one.samples)))
+                aim = "" if one.aim is None else f"{'≥' if one.is_floor else '≤'} {one.aim:g}"
+                mark = {None: "", True: "[green]met[/]", False: "[yellow]missed[/]"}[one.is_met]
+                table.add_row(group if one is ratios[0] else "", one.what, *figures, aim, mark)
+        console.print(table)
 
 
-def _three_digits(sample: float) -> str:
-    return f"{sample:,.0f}" if sample >= 100 else f"{sample:.3g}"
+def machine() -> str:
+    """Return what was measured on, with the versions that matter."""
+    found = describe_machine()
+    what = f"{found['processor']}, {found['cores']} cores, {found['system']}, Python {found['python']}"
+    commit = f", commit {found['commit']}" if "commit" in found else ""
+    return f"{what}, grpcio {found['grpcio']}, PyNaCl {version('pynacl')}{commit}"
 
 
-def _machine() -> str:
-    versions = f"Python {platform.python_version()}, grpcio {version('grpcio')}, PyNaCl {version('pynacl')}"
-    return f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, {versions}"
+def three_digits(figure: float) -> str:
+    """Return a figure as people read it."""
+    return f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}"
+
+
+def _measured_as_json(group: str, measured: Measured) -> dict[str, Any]:
+    return {"group": group} | asdict(measured) | _spread(measured) | {"p99": percentile(measured.samples, 99)}
+
+
+def _spread(figure: Measured | Ratio) -> dict[str, float]:
+    return {"median": figure.median, "least": min(figure.samples), "most": max(figure.samples)}

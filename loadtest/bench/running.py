@@ -1,14 +1,20 @@
-"""A verifier under measurement: all of its processes, what they cost, what they hold, what they answered."""
+"""Servers under measurement: all of their processes, and how it shows what they answered."""
 
 import os
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import Protocol
 
+import redis
 from prometheus_client.parser import text_string_to_metric_families
 
+from loadtest.baseline.service import status_key
+from loadtest.bench.answers import WrongAnswer
 from loadtest.bench.measured import Measured
 from loadtest.city import City
 from loadtest.embedded_redis import free_port
@@ -19,6 +25,25 @@ _VERDICTS = "gatelight_verifier_verdicts"
 _SCRAPE_TIMEOUT_S = 5
 
 
+class Server(Protocol):
+    """What answers scans of a city."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in a table."""
+
+    @property
+    def process(self) -> ServerProcess:
+        """All of it."""
+
+    @property
+    def address(self) -> str:
+        """Where it is asked."""
+
+    def answering(self, scans: int) -> AbstractContextManager[None]:
+        """Raise WrongAnswer unless so many scans were answered GREEN meanwhile, where it counts them."""
+
+
 class RunningVerifier:
     """`gatelight-verifier serve` with gate keys, policies, scan log and metrics switched on."""
 
@@ -27,8 +52,7 @@ class RunningVerifier:
         name = f"{engine}-{workers}-{city.credentials}"
         port_file = folder / f"{name}.port"
         port_file.unlink(missing_ok=True)
-        self.engine = engine
-        self.workers = workers
+        self.name = engine
         self._metrics = f"127.0.0.1:{free_port()}"
         command = [
             *(sys.executable, "-m", "verifier", "serve", "--listen", "127.0.0.1:0"),
@@ -50,30 +74,75 @@ class RunningVerifier:
             raise
         self.loaded_in = Measured(f"from start to serving, {city.credentials:,} credentials", "s", (took,))
 
-    def green_scans(self) -> int:
-        """Return how many scans were answered GREEN since the start, over all workers.
+    @contextmanager
+    def answering(self, scans: int) -> Iterator[None]:
+        """Raise WrongAnswer unless so many scans were answered GREEN meanwhile, and none otherwise."""
+        before = self._verdicts()
+        yield
+        answered = self._verdicts() - before
+        if answered != Counter(GREEN=scans):
+            raise WrongAnswer(f"{self.name}: expected {scans} scans to be GREEN, got {dict(answered)}")
 
-        Raises WrongAnswer if one was answered otherwise.
-        """
-        counted = self._verdicts()
-        if any(count for verdict, count in counted.items() if verdict != "GREEN"):
-            raise WrongAnswer(f"expected GREEN alone, got {dict(counted)}")
-        return counted.get("GREEN", 0)
-
-    def _verdicts(self) -> Mapping[str, int]:
+    def _verdicts(self) -> Counter[str]:
+        """Return how many scans all workers answered since the start, by verdict."""
         with urllib.request.urlopen(f"http://{self._metrics}/metrics", timeout=_SCRAPE_TIMEOUT_S) as answer:
             text = answer.read().decode()
-        return {
-            sample.labels["verdict"]: int(sample.value)
-            for family in text_string_to_metric_families(text)
-            if family.name == _VERDICTS
-            for sample in family.samples
-            if sample.name.endswith("_total")
-        }
+        return Counter(
+            {
+                sample.labels["verdict"]: int(sample.value)
+                for family in text_string_to_metric_families(text)
+                if family.name == _VERDICTS
+                for sample in family.samples
+                if sample.name.endswith("_total")
+            }
+        )
 
 
-class WrongAnswer(Exception):
-    """A measured server gave another verdict than it had to; the figures would mean nothing."""
+class RunningBaseline:
+    """The naive verifier, which counts nothing: what is asked beside the load has to tell."""
+
+    name = "naive"
+
+    def __init__(self, city: City, *, redis_url: str, folder: Path) -> None:
+        """Write the status of the city's credentials to an empty Redis, and start; raises ProcessError."""
+        with redis.Redis.from_url(redis_url) as client:
+            client.mset({status_key(index): "GREEN 1" for index in range(city.credentials)})
+        port_file = folder / "naive.port"
+        command = [sys.executable, "-m", "loadtest.baseline", str(port_file), "--redis-url", redis_url]
+        command += ["--public-key", city.public_key.hex()]
+        self.process = ServerProcess("naive", command, folder=folder)
+        try:
+            self.address = f"127.0.0.1:{self.process.wait_for_file(port_file)}"
+        except BaseException:
+            self.process.stop()
+            raise
+
+    def answering(self, scans: int) -> AbstractContextManager[None]:
+        """Nothing: it has no counters."""
+        del scans
+        return nullcontext()
+
+
+class EmptyServer:
+    """Does nothing, on an engine: what a call or a message costs without a verifier."""
+
+    def __init__(self, engine: str, *, folder: Path) -> None:
+        """Start it; raises ProcessError."""
+        self.name = f"empty {engine}"
+        port_file = folder / f"empty-{engine}.port"
+        module = {"grpcio": "loadtest.empty_server", "envoy": "loadtest.empty_envoy"}[engine]
+        command = [sys.executable, "-m", module, str(port_file)]
+        self.process = ServerProcess(f"empty-{engine}", command, folder=folder)
+        try:
+            self.address = f"127.0.0.1:{self.process.wait_for_file(port_file)}"
+        except BaseException:
+            self.process.stop()
+            raise
+
+    def answering(self, scans: int) -> AbstractContextManager[None]:
+        """Nothing: it answers no scans."""
+        del scans
+        return nullcontext()
 
 
 def last_core() -> int:

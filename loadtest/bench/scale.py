@@ -1,90 +1,103 @@
 """What does not grow with the city: more workers, more credentials, and changes that reach every worker."""
 
-import subprocess
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from typing import Any
 
-from loadtest.bench.calls import FEW, MANY, ROUNDS, Calls
-from loadtest.bench.h2 import Burst, send
-from loadtest.bench.measured import Measured
-from loadtest.bench.running import RunningVerifier, WrongAnswer
-from loadtest.city import GATE_ID, City
-from loadtest.process_tree import cpu_s, pss_mib
+import redis
+
+from loadtest.bench.answers import WrongAnswer
+from loadtest.bench.loads import Throughput
+from loadtest.bench.measured import ROUNDS, Measured, Ratio, in_turns, percentile
+from loadtest.bench.result import Result
+from loadtest.bench.running import Server
+from loadtest.bench.setting import LARGE, MIDDLE, SMALL, Setting
+from loadtest.city import GATE_ID
+from loadtest.process_tree import pss_mib
 from verifier.client import VerifierClient
-from verifier.v1 import verifier_pb2 as pb
 from verifier.verdict import Verdict
-from verifier.wire.status_record import Colour
+from verifier.wire.status_record import RECORD_BYTES, Colour
+from verifier.wire.status_store import (
+    EPOCH_FIELD,
+    RECORDS_PER_SHARD,
+    UPDATES_FIELD,
+    encode_updates,
+    new_epoch,
+    status_key,
+)
 
-_METHOD = "/verifier.v1.VerifierService/VerifyCode"
-_CALLS = 20_000
-_CHANGES = 100
+_CALLS = 5_000
+_CHANGES = 80
 # Each connection is some worker's; that 16 all miss one of two is a chance of 1 in 32 768.
 _GATES = 16
 _LOAD_PER_S = 20 * 100  # scans, at 20 changes a second: one in a hundred
 _CHANGE_EVERY_S = 0.05
 _WAIT_S = 10
+# What Python, Envoy and all that is loaded take beside the status, by worker and engine.
+_MIB_A_WORKER = {"grpcio": 80, "envoy": 140}
+_WORKERS = 4
+_FEED, _FEED_ENTRIES = "a feed", 5_000
 
 
-@dataclass(frozen=True, slots=True)
-class Throughput:
-    """What one or more workers give."""
-
-    per_s: Measured  # verdicts, the generator on the same machine
-    cpu_us: Measured  # server CPU of a verdict
-
-
-def throughput(city: City, verifier: RunningVerifier, *, folder: Path) -> Throughput:
-    """Measure verdicts a second over 500 connections, nothing pinned."""
-    scan = pb.VerifyCodeRequest(qr_text=city.code(0), scan_id="0" * 32, gate_id=GATE_ID).SerializeToString()
-    per_s, cpu = [], []
+def throughput(setting: Setting, result: Result) -> float:
+    """Add verdicts a second over 500 connections, nothing pinned; return those of two workers."""
+    loads, best = setting.loads(), setting.best
+    servers: dict[str, Server] = {
+        f"{best}, 1 worker": setting.verifier(best),
+        f"{best}, 2 workers": setting.verifier(best, workers=2),
+        "naive, 1 process": setting.naive(),
+    }
+    found: dict[str, list[Throughput]] = {name: [] for name in servers}
     for _ in range(ROUNDS):
-        before, cpu_before = verifier.green_scans(), cpu_s(verifier.process)
-        burst = Burst(_METHOD, scan, _CALLS, MANY.connections, MANY.streams, city.gate_key)
-        done = send(burst, verifier.address, folder=folder, core=None)
-        cpu.append((cpu_s(verifier.process) - cpu_before) / _CALLS * 1e6)
-        if verifier.green_scans() - before != _CALLS:
-            raise WrongAnswer(f"expected {_CALLS} scans to be answered GREEN")
-        per_s.append(done.calls / done.seconds)
-    what = f"{verifier.engine} engine, {verifier.workers} workers, 500 connections"
-    return Throughput(
-        Measured(f"verdicts a second, {what}", "1/s", tuple(per_s)),
-        Measured(f"unary verdict, {what}, server CPU", "µs", tuple(cpu)),
-    )
+        for name, server in servers.items():
+            found[name].append(loads.unary_throughput(server, _CALLS))
+    per_s, cpu = {}, {}
+    for name, rounds in found.items():
+        what = f"{name}, 500 connections"
+        per_s[name] = Measured(f"verdicts a second, {what}", "1/s", tuple(one.per_s for one in rounds))
+        cpu[name] = Measured(f"unary, {what}, server CPU", "µs", tuple(one.cpu_us for one in rounds))
+        result.add("whole machine", per_s[name], cpu[name])
+    one, two, naive = servers
+    what = f"verdicts a second, {two} / 12 000"
+    result.ratio(Ratio.of("whole machine", what, per_s[two], 12_000, aim=1, is_floor=True))
+    # With a core each, two workers give what the CPU of a verdict leaves; here the generator has its share.
+    together = tuple(2 * a / b for a, b in zip(cpu[one].samples, cpu[two].samples, strict=True))
+    what = "verdicts of a core-second, two workers together / one"
+    result.ratio(Ratio("whole machine", what, together, aim=1.9, is_floor=True))
+    result.ratio(Ratio.of("naive", f"verdicts a second: {one} / naive", per_s[one], per_s[naive]))
+    result.cost("unary_us", cpu[two].median)
+    return per_s[two].median
 
 
-def cost_of_size(
-    small: City, large: City, verifiers: Sequence[RunningVerifier], *, folder: Path
-) -> tuple[Measured, Measured]:
-    """Return server CPU of a code in a batch, µs, of random credentials of a small and of a large city."""
-    samples: tuple[list[float], list[float]] = ([], [])
-    measured = [
-        Calls(city, [verifier], folder=folder)
-        for city, verifier in zip((small, large), verifiers, strict=True)
-    ]
-    for _ in range(ROUNDS):
-        for found, one, verifier in zip(samples, measured, verifiers, strict=True):
-            found.append(one.batch_us(verifier))
-    return (
-        Measured(
-            f"verdict in a batch, {small.credentials:,} credentials, server CPU", "µs", tuple(samples[0])
-        ),
-        Measured(
-            f"verdict in a batch, {large.credentials:,} credentials, server CPU", "µs", tuple(samples[1])
-        ),
-    )
+def size(setting: Setting, result: Result) -> None:
+    """Add what a scan costs among more credentials, and how long they take to load."""
+    measured = {
+        records: (setting.loads(records), setting.verifier(setting.best, credentials=records))
+        for records in (SMALL, MIDDLE, LARGE)
+    }
+    turns = in_turns({records: partial(loads.batch_us, one) for records, (loads, one) in measured.items()})
+    found = {
+        records: Measured(f"a verdict in a batch, {records:,} credentials, server CPU", "µs", samples)
+        for records, samples in turns.items()
+    }
+    result.add("size", *found.values())
+    for records in (MIDDLE, LARGE):
+        what = f"a scan among {records:,} / among {SMALL:,} credentials"
+        result.ratio(Ratio.of("size", what, found[records], found[SMALL], aim=1.1))
+    loaded_in = measured[LARGE][1].loaded_in
+    result.add("size", loaded_in)
+    result.ratio(Ratio.of("size", f"mirror of {LARGE:,} loaded and served / 5 s", loaded_in, 5, aim=1))
 
 
-def status_change(city: City, verifier: RunningVerifier, *, folder: Path) -> Measured:
-    """Return the times from a change in Redis to its verdict at every worker, under load, milliseconds."""
+def status_change(setting: Setting, result: Result) -> None:
+    """Add the times from a change in Redis to its verdict at every worker, under load."""
+    city, verifier = setting.city(), setting.verifier(setting.best, workers=2)
     samples = []
     gates = [
         VerifierClient(verifier.address, gate_id=GATE_ID, bearer_key=city.gate_key) for _ in range(_GATES)
     ]
     try:
-        with _load(city, verifier, folder):
+        with setting.loads().unary_meanwhile(verifier, per_s=_LOAD_PER_S):
             qr_text = city.code(1)
             for change in range(_CHANGES):
                 colour = Colour.YELLOW if change % 2 == 0 else Colour.GREEN
@@ -99,27 +112,40 @@ def status_change(city: City, verifier: RunningVerifier, *, folder: Path) -> Mea
     finally:
         for gate in gates:
             gate.close()
-    return Measured(f"status change to verdict at {_GATES} connections, under load", "ms", tuple(samples))
+    what = f"status change to verdict at {_GATES} connections, under load"
+    result.add("status", Measured(what, "ms", tuple(samples)))
+    p99 = Measured("p99", "ms", (percentile(samples, 99),))
+    result.ratio(Ratio.of("status", "p99 from status change to verdict / 200 ms", p99, 200, aim=1))
 
 
-def memory(verifier: RunningVerifier) -> Measured:
-    """Return the memory of a verifier with all of its workers, MiB."""
-    what = f"memory of {verifier.workers} workers and supervisor, {verifier.engine} engine"
-    return Measured(what, "MiB", (pss_mib(verifier.process),))
+def memory(setting: Setting, result: Result) -> None:
+    """Add the memory of a verifier with all of its workers, on each engine, and note that of Redis."""
+    _redis_memory(setting, result)
+    status_mib = RECORD_BYTES * LARGE / 2**20
+    for engine in setting.engines:
+        with setting.started(engine, workers=_WORKERS, credentials=LARGE) as verifier:
+            held_mib = pss_mib(verifier.process)
+        held = Measured(
+            f"{engine}: {_WORKERS} workers and supervisor, {LARGE:,} credentials", "MiB", (held_mib,)
+        )
+        result.add("memory", held)
+        most_mib = status_mib + _WORKERS * _MIB_A_WORKER[engine]
+        result.ratio(Ratio.of("memory", f"{held.what} / {most_mib:.0f} MiB", held, most_mib, aim=1))
+        if engine == setting.best:
+            result.cost("worker_mib", (held_mib - status_mib) / _WORKERS)
 
 
-@contextmanager
-def _load(city: City, verifier: RunningVerifier, folder: Path) -> Iterator[None]:
-    """Scan meanwhile, at a steady rate."""
-    scan = pb.VerifyCodeRequest(qr_text=city.code(0), scan_id="0" * 32, gate_id=GATE_ID).SerializeToString()
-    body = folder / "steady.body"
-    body.write_bytes(b"\0" + len(scan).to_bytes(4, "big") + scan)
-    command = ["h2load", "-D", "600", "-c", str(FEW.connections), "-m", str(FEW.streams), "-d", str(body)]
-    command += ["--rps", str(_LOAD_PER_S // FEW.connections), "-H", "content-type: application/grpc"]
-    command += ["-H", "te: trailers", "-H", f"authorization: Bearer {city.gate_key}"]
-    command.append(f"http://{verifier.address}{_METHOD}")
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as load:
-        try:
-            yield
-        finally:
-            load.kill()
+def _redis_memory(setting: Setting, result: Result) -> None:
+    """Note what Redis holds for a credential, and for an entry of the feed with one change."""
+    epoch = new_epoch(b"root key", b"rebuild").encode()
+    with redis.Redis.from_url(setting.city(LARGE).redis_url) as client:
+        shard_bytes = int(client.memory_usage(status_key(0, 1)) or 0)
+        with client.pipeline(transaction=False) as pipeline:
+            for index in range(_FEED_ENTRIES):
+                fields: dict[Any, Any] = {EPOCH_FIELD: epoch, UPDATES_FIELD: encode_updates([(index, 1)])}
+                pipeline.xadd(_FEED, fields)
+            pipeline.execute()
+        feed_bytes = int(client.memory_usage(_FEED, samples=0) or 0)
+        client.delete(_FEED)
+    result.cost("redis_bytes_a_credential", shard_bytes / RECORDS_PER_SHARD)
+    result.cost("redis_bytes_a_feed_entry", feed_bytes / _FEED_ENTRIES)

@@ -11,33 +11,17 @@ import pytest
 from issuer.drawing import draw, save
 from issuer.v1 import admin_pb2, issuer_pb2
 from loadtest.burst import run_burst
-from loadtest.corpus import EVERYTHING, GATE, Corpus, Enrolled, Specimen
-from loadtest.corpus_file import read_corpus, write_corpus
+from loadtest.corpus import Corpus, Enrolled
+from loadtest.corpus_file import Scan, Slot, write_corpus
+from loadtest.mix import GATE
 from loadtest.qr_image import NoQrCode, read_qr_image
 from loadtest.residents import Staff, read_residents, set_colour, write_residents
 from loadtest.scans import compare, enrol_in_every_state
-from loadtest.stage import Stage, stage
+from loadtest.stage import Stage
 from tests.eventually import eventually
 from verifier.client import VerifierClient
 from verifier.verdict import Verdict
 from verifier.wire.status_record import Colour
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with stage(tmp_path_factory.mktemp("stage")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def address(running: Stage) -> str:
-    return running.start_verifier()
-
-
-@pytest.fixture(scope="module")
-def staff(running: Stage) -> Iterator[Staff]:
-    with running.staff() as staff:
-        yield staff
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +95,9 @@ def test_a_policy_on_the_age_of_tests_closes_the_gate(
 
 
 def test_a_locust_burst_finds_no_wrong_verdict(address: str, corpus: Corpus, tmp_path: Path) -> None:
-    path = tmp_path / "corpus.jsonl"
-    write_corpus(path, corpus.specimens(500, now=int(time.time()), mix=GATE))
+    path = tmp_path / "corpus.bin"
+    now = int(time.time())
+    write_corpus(path, [Slot(corpus.specimens(500, now=now, mix=GATE), now, now + 60)])
     burst = run_burst(address=address, corpus=path, gates=4, seconds=3, output=tmp_path)
     assert burst.scans > 0
     assert burst.failures == 0
@@ -122,16 +107,11 @@ def test_a_locust_burst_finds_no_wrong_verdict(address: str, corpus: Corpus, tmp
 def test_a_locust_burst_counts_wrong_verdicts_as_failures(
     address: str, corpus: Corpus, tmp_path: Path
 ) -> None:
-    path = tmp_path / "corpus.jsonl"
-    write_corpus(path, [Specimen("foreign", b"https://shop.example/", Verdict.GREEN)])
+    path = tmp_path / "corpus.bin"
+    wrong = Scan(b"https://shop.example/", Verdict.GREEN, "foreign")
+    write_corpus(path, [Slot([wrong], 0, time.time() + 60)])
     burst = run_burst(address=address, corpus=path, gates=1, seconds=3, output=tmp_path)
     assert burst.failures == burst.scans > 0
-
-
-def test_a_corpus_is_read_back_as_it_was_written(corpus: Corpus, tmp_path: Path) -> None:
-    specimens = list(corpus.specimens(200, now=int(time.time()), mix=EVERYTHING))
-    write_corpus(tmp_path / "corpus.jsonl", specimens)
-    assert read_corpus(tmp_path / "corpus.jsonl") == specimens
 
 
 def test_generated_residents_are_read_back(tmp_path: Path) -> None:

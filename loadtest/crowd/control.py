@@ -1,0 +1,188 @@
+"""The master's part of a run, or that of the only process: merges, carries out acts, judges, writes."""
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import gevent
+
+from loadtest import measures, percentiles
+from loadtest.crowd.acts import carry_out_all
+from loadtest.crowd.given_corpus import LEAD_S
+from loadtest.crowd.machine import describe_machine
+from loadtest.crowd.options import LoadOptions
+from loadtest.crowd.report import Report
+from loadtest.crowd.tally import MOST_WRONG
+from loadtest.recording import DoneAct, Generator, Plan, Recording, Second
+
+RIGHT, MISSED, PROVES_NOTHING = 0, 1, 3
+# After everybody's patience is over: generators wait 5 s longer for what is still under way, and then report.
+_SPARE_S: Final = 10.0
+# Seconds of the clock that are surely whole are packed: hours have many.
+_OPEN_SECONDS: Final = 60
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What is known of a generator."""
+
+    name: str
+    sites: int = 0
+    cpu_s: float = 0.0
+    longest_pause_s: float = 0.0
+    has_ended: bool = False
+    is_gone: bool = False
+
+
+class Control:
+    """One run, from its begin to its exit code."""
+
+    def __init__(self, options: LoadOptions, generators: Iterable[str]) -> None:
+        """Begin, with the generators that take part, by the ids that Locust has for them."""
+        self.options: Final = options
+        self.name: Final = uuid.uuid4().hex
+        self.began_at: Final = time.time() + LEAD_S
+        self._generators = {one: _Seen(f"generator-{n}") for n, one in enumerate(generators, 1)}
+        self._problems: list[str] = []
+        scenario = options.scenario
+        self.recording: Final = Recording(
+            plan=Plan(
+                scenario=scenario.name,
+                about=scenario.about,
+                people_a_minute=scenario.people_a_minute,
+                duration_s=scenario.duration_s,
+                flavour=options.flavour,
+                arrivals=options.arrivals,
+                sites=scenario.sites,
+                max_in_flight=options.max_in_flight,
+                deadline_s=scenario.deadline_s,
+                attempts=scenario.attempts,
+            ),
+            began_at=self.began_at,
+        )
+        self._acting = gevent.spawn(
+            carry_out_all,
+            scenario.acts,
+            began_at=self.began_at,
+            duration_s=scenario.duration_s,
+            hand=options.hand,
+            done=self._done,
+        )
+
+    @property
+    def passed_s(self) -> float:
+        """Seconds since the begin; below 0 before it."""
+        return time.time() - self.began_at
+
+    @property
+    def problems(self) -> list[str]:
+        """Why the run proves nothing; empty if it does."""
+        return self._problems
+
+    def has_ended(self) -> bool:
+        """Tell whether there is nothing more to wait for."""
+        if all(one.has_ended or one.is_gone for one in self._generators.values()):
+            return True
+        scenario = self.options.scenario
+        return self.passed_s > scenario.duration_s + 2 * self.options.patience_s + _SPARE_S
+
+    def wait_for_reports(self, timeout_s: float) -> None:
+        """Wait for the last reports, as when the run was stopped."""
+        until = time.monotonic() + timeout_s
+        while not self.has_ended() and time.monotonic() < until:
+            gevent.sleep(0.02)
+
+    def note_who_is_there(self, generators: Iterable[str]) -> None:
+        """Wait for nobody else; whoever is gone without a last report may come back."""
+        there = set(generators)
+        for name, one in self._generators.items():
+            one.is_gone = name not in there
+
+    def take(self, generator: str, report: Report) -> None:
+        """Take a report; one of another run is left alone."""
+        if report.run != self.name:
+            return
+        # Those who join later take part as well.
+        seen = self._generators.setdefault(generator, _Seen(f"generator-{len(self._generators) + 1}"))
+        seen.sites, seen.cpu_s, seen.longest_pause_s = report.sites, report.cpu_s, report.longest_pause_s
+        seen.has_ended = report.is_last
+        for at, second in report.seconds.items():
+            self.recording.seconds.setdefault(at, Second()).add(second)
+        self._pack()
+        for problem in report.problems:
+            self._problem(f"{seen.name}: {problem}")
+        for wrong in report.wrong:
+            if len(self.recording.wrong) < MOST_WRONG:
+                self.recording.wrong.append(wrong)
+                _log.error(
+                    "wrong verdict: scan %s (%s): expected %s, got %s",
+                    *(wrong.scan_id, wrong.kind, wrong.expected, wrong.got),
+                )
+
+    def finish(self, more_problems: Iterable[str]) -> int:
+        """Judge the run, write results.json and the tables for programs, and return the exit code."""
+        self._acting.kill()
+        recording, options = self.recording, self.options
+        for problem in more_problems:
+            self._problem(problem)
+        self._look_for_gaps()
+        passed_s = max(1.0, min(self.passed_s, options.scenario.duration_s))
+        recording.generators = [
+            Generator(one.name, one.cpu_s / passed_s, one.sites) for one in self._generators.values()
+        ]
+        pauses = [one.longest_pause_s for one in self._generators.values()]
+        recording.machine = describe_machine() | {
+            "longest pause of a generator": f"{max(pauses, default=0) * 1000:.0f} ms"
+        }
+        recording.thresholds = measures.judge(recording, options.scenario.thresholds)
+        recording.limited_by = measures.limited_by(recording)
+        options.results.mkdir(parents=True, exist_ok=True)
+        recording.write(options.results)
+        percentiles.write_csv(recording, options.results)
+        return self._exit_code()
+
+    def _exit_code(self) -> int:
+        # A wrong verdict is proven, whatever else went wrong.
+        if self.recording.total().wrong:
+            return MISSED
+        if self._problems:
+            return PROVES_NOTHING
+        return RIGHT if all(one.is_met for one in self.recording.thresholds) else MISSED
+
+    def _look_for_gaps(self) -> None:
+        scenario = self.options.scenario
+        if self.passed_s < scenario.duration_s:
+            self._problem(
+                f"the run was stopped after {max(0, self.passed_s):.0f} of {scenario.duration_s:g} s"
+            )
+        for one in self._generators.values():
+            if not one.has_ended:
+                self._problem(f"{one.name} did not report its end")
+        undone = len(scenario.acts) - len(self.recording.acts)
+        if undone:
+            self._problem(f"{undone} of {len(scenario.acts)} acts were not done")
+        for act in self.recording.acts:
+            if act.problem:
+                self._problem(f"{act.name} could not be done: {act.problem}")
+        if not self.recording.total().due:
+            self._problem("nobody came")
+
+    def _done(self, act: DoneAct) -> None:
+        self.recording.acts.append(act)
+        log: Callable[..., None] = _log.error if act.problem else _log.info
+        log("%s %s", act.name, f"could not be done: {act.problem}" if act.problem else "done")
+
+    def _problem(self, problem: str) -> None:
+        if problem not in self._problems:
+            self._problems.append(problem)
+
+    def _pack(self) -> None:
+        whole = int(time.time()) - _OPEN_SECONDS
+        for at in [at for at in (whole, whole - 1, whole - 2) if at in self.recording.seconds]:
+            self.recording.seconds[at].honest.pack()
+            self.recording.seconds[at].hostile.pack()
