@@ -115,9 +115,6 @@ SCENARIOS = _by_name(
         mix=GATE,
         people_a_minute=60_000,
         acts=_named((0.3, "start-verifier")),
-        # It listens a moment before it knows anything, and says so (UNAVAILABLE, which is no verdict). Who
-        # asks again at once nearly always comes to the other one.
-        attempts=8,
         # Its start takes a core for a second, which on a small machine the running one lacks.
         thresholds=(*_ANSWERED, _p99(500)),
     ),

@@ -14,6 +14,7 @@ import verifier.cli
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+LOAD_OPTIONS = (ROOT / "loadtest/crowd/options.py").read_text(encoding="utf-8")
 COMMANDS = {
     "gatelight-issuer": issuer.cli.main,
     "gatelight-verifier": verifier.cli.main,
@@ -22,13 +23,13 @@ COMMANDS = {
 
 
 def lines_of_code_blocks() -> list[str]:
-    blocks = re.findall(r"^```\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"^```\w*\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
     return [line for block in blocks for line in block.splitlines()]
 
 
 def command_lines() -> list[str]:
     starts = tuple(f"{name} " for name in COMMANDS)
-    lines = (line.removeprefix(".venv/bin/python ") for line in lines_of_code_blocks())
+    lines = (re.sub(r"^(\.venv/bin/)?python ", "", line) for line in lines_of_code_blocks())
     return [line for line in lines if line.startswith(starts)]
 
 
@@ -52,7 +53,10 @@ def test_there_are_commands_to_test() -> None:
 
 
 @pytest.mark.parametrize("line", command_lines())
-def test_each_command_is_understood(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_command_is_understood(line: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "day.csv").touch()
+    (tmp_path / "build/load/monday-0830").mkdir(parents=True)
     monkeypatch.setattr("click.termui.visible_prompt_func", lambda _: "what was asked for")
     parse(line)
 
@@ -78,5 +82,16 @@ def test_each_link_leads_to_a_file(link: str) -> None:
 
 @pytest.mark.parametrize("variable", sorted(set(re.findall(r"GATELIGHT_[A-Z_]+[A-Z]", README))))
 def test_each_variable_is_read_by_the_program(variable: str) -> None:
+    if variable.startswith("GATELIGHT_LOAD_"):
+        assert f'add("{variable.removeprefix("GATELIGHT_LOAD_").lower()}"' in LOAD_OPTIONS
+        return
     sources = [path.read_text() for folder in ("issuer", "verifier") for path in (ROOT / folder).glob("*.py")]
     assert any(variable in source for source in sources)
+
+
+@pytest.mark.parametrize("line", [line for line in lines_of_code_blocks() if line.startswith("locust ")])
+def test_each_option_that_locust_is_given_is_ours_or_its_own(line: str) -> None:
+    # Locust itself cannot be asked: it patches the process that imports it.
+    own = {"host", "headless", "master", "master-host", "worker", "expect-workers"}
+    given = set(re.findall(r"--([a-z-]+)", line))
+    assert {name for name in given - own if f'"{name}"' not in LOAD_OPTIONS} == set()

@@ -12,6 +12,7 @@ from loadtest.crowd.tally import Tally
 from verifier.bearer import BearerFileError, read_key_file
 from verifier.client_tls import ClientTls
 from verifier.errors import SettingsError
+from verifier.v1 import verifier_pb2 as pb
 from verifier.v1 import verifier_pb2_grpc as pb_grpc
 
 _Answer = TypeVar("_Answer")
@@ -31,6 +32,13 @@ _OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.min_reconnect_backoff_ms", 3_000),
 )
+
+
+# Over all verifiers that say that they serve: one that listens and knows nothing yet is left out.
+_SPREAD = {
+    "loadBalancingConfig": [{"round_robin": {}}],
+    "healthCheckConfig": {"serviceName": pb.DESCRIPTOR.services_by_name["VerifierService"].full_name},
+}
 
 
 class CannotConnect(Exception):
@@ -53,7 +61,7 @@ class Target:
         self._target = options.addresses[0]
         if len(options.addresses) > 1:
             self._target = _name_of_all(options.addresses)
-            spread = json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})
+            spread = json.dumps(_SPREAD)
             first = options.addresses[0].rpartition(":")[0]
             self._options += [("grpc.service_config", spread), ("grpc.default_authority", first)]
 

@@ -3,11 +3,8 @@
 Knows gRPC: imported after Locust forked. gRPC must have been told of gevent before.
 """
 
-import contextlib
-import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 import gevent
@@ -78,7 +75,8 @@ class Generator:
         self._began_cpu_s = self._seen_cpu_s = time.process_time()
         self._longest_pause_s = 0.0
         self._is_over = False
-        _take_no_core_from_others()
+        # gRPC on gevent waits for each call on a native thread: with fewer, answers wait for each other.
+        gevent.get_hub().threadpool.maxsize = options.max_in_flight + options.scenario.sites
         self._turning = gevent.spawn(self._turn)
 
     def now(self) -> float:
@@ -177,12 +175,3 @@ class Generator:
 def _close_when_idle(site: Site) -> None:
     site.line.wait_until_idle()
     site.line.close()
-
-
-def _take_no_core_from_others() -> None:
-    """Let threads that wake wait for their turn: a call then costs gRPC's client a quarter less CPU."""
-    if hasattr(os, "SCHED_BATCH"):
-        for thread in Path("/proc/self/task").iterdir():
-            # Those of gRPC's that start later inherit it.
-            with contextlib.suppress(OSError):
-                os.sched_setscheduler(int(thread.name), os.SCHED_BATCH, os.sched_param(0))

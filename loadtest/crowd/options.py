@@ -99,11 +99,11 @@ def add_options(parser: "LocustArgumentParser") -> None:
     )
     add("profile-csv", "a real day, in the place of the scenario's profile: columns time,scans", in_ui=False)
     add("sites", "connections; without it, the scenario's")
-    add("max-in-flight", "scans under way at once, a process", default=4_000)
+    add("max-in-flight", "scans under way at once, a process", default=2_000)
     add("deadline", "of an attempt, seconds; without it, the scenario's")
     add("attempts", "at most, each at once; without it, the scenario's")
     add("batch-size", "scans in a call of a hub at most", default=100)
-    add("linger-ms", "how long a hub collects, milliseconds", default=20.0)
+    add("linger-ms", "how long a hub collects, milliseconds", default=50.0)
     add(
         "threshold",
         "NAME=NUMBER, in the place of the scenario's limit or beside them; may be repeated",
