@@ -131,7 +131,7 @@ def _limit_of(threshold: ThresholdResult) -> str:
 def _limit(recording: Recording) -> str:
     who, _, why = recording.limited_by.partition(": ")
     if not who:
-        return "Neither generators nor servers were at their limit."
+        return "Neither generators nor servers were seen at a limit."
     return f"The {who} was at its limit{': ' if why else ''}{why}."
 
 
@@ -179,7 +179,10 @@ def _latency(timeline: Timeline) -> Table:
     found = [latencies.percentiles_ms() for latencies in shown.values()]
     rows = [Row((name, *(numbers.milliseconds(one[name]) for one in found))) for name in found[0]]
     rows.append(Row(("scans", *(numbers.count(latencies.count) for latencies in shown.values()))))
-    note = "From the moment at which a scan was due to its verdict, or to when it was given up."
+    note = (
+        "From the moment at which a scan was due to its verdict, or to when it was given up; what a hub takes to"
+        " collect is in it. Hostile: forged, altered or damaged codes, other QR codes, garbage."
+    )
     return Table("Latency", ("", *shown), rows, "lrr"[: 1 + len(shown)], note)
 
 

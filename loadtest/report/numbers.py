@@ -32,6 +32,8 @@ def milliseconds(value_ms: float | None) -> str:
 
 def seconds(value_s: float) -> str:
     """Return a time between two moments, in hours and minutes when it is long."""
+    if 0 < value_s < 0.001:
+        return f"<{_SPACE}1{_SPACE}ms"
     if value_s < 120:
         return f"{plain(value_s)}{_SPACE}s"
     minutes, rest_s = divmod(round(value_s), 60)
