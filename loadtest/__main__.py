@@ -2,6 +2,8 @@
 
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -11,6 +13,18 @@ import click
 from loadtest.plan import plan
 from loadtest.processes import ProcessError
 from verifier.terminal import tolerate_any_encoding
+
+_EXIT_UNPROVEN = 3
+
+
+@contextmanager
+def _unproven_where_a_process_fails() -> Iterator[None]:
+    """Exit with 3 where a generator or a server did not do its part: then a run proves nothing."""
+    try:
+        yield
+    except ProcessError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(_EXIT_UNPROVEN)
 
 
 def _on_terminate(_number: int, _frame: FrameType | None) -> NoReturn:
@@ -49,7 +63,8 @@ def load() -> None:
     """
     from loadtest.load import run  # noqa: PLC0415
 
-    sys.exit(run())
+    with _unproven_where_a_process_fails():
+        sys.exit(run())
 
 
 @main.command()
@@ -226,7 +241,8 @@ def run(scenarios: tuple[str, ...], *, output: Path, is_json: bool, **setting: A
     """
     from loadtest.run_command import run  # noqa: PLC0415
 
-    sys.exit(run(scenarios, output=output, is_json=is_json, **setting))
+    with _unproven_where_a_process_fails():
+        sys.exit(run(scenarios, output=output, is_json=is_json, **setting))
 
 
 @main.command()
@@ -243,13 +259,28 @@ def scenarios(is_json: bool) -> None:
     "--flavour", type=click.Choice(["unary", "batch", "stream"]), default="unary", show_default=True
 )
 @click.option("--processes", type=click.IntRange(1, 256), default=1, show_default=True, help="That generate.")
+@click.option("--sites", type=click.IntRange(1, 10_000), default=16, show_default=True, help="Connections.")
+@click.option(
+    "--batch-size", type=click.IntRange(1, 1_000), help="Of --flavour batch: scans in a call.  [default: 100]"
+)
 @click.option("--seconds", "duration_s", type=click.FloatRange(3, 600), default=3, show_default=True)
 @click.option("--json", "is_json", is_flag=True, help="Print it in JSON.")
-def ceiling(flavour: str, processes: int, duration_s: float, is_json: bool) -> None:
+def ceiling(
+    *, flavour: str, processes: int, sites: int, batch_size: int | None, duration_s: float, is_json: bool
+) -> None:
     """Measure what the generators reach against a server that does nothing."""
-    from loadtest.ceiling import run  # noqa: PLC0415
+    from loadtest.ceiling import Asking, run  # noqa: PLC0415
+    from loadtest.locust_process import BATCH_SIZE, MAX_IN_FLIGHT  # noqa: PLC0415
 
-    sys.exit(run(flavour=flavour, processes=processes, duration_s=duration_s, is_json=is_json))
+    if batch_size and flavour != "batch":
+        raise click.UsageError("--batch-size is of --flavour batch")
+    asking = Asking(flavour, processes, sites, (batch_size or BATCH_SIZE) if flavour == "batch" else 1)
+    if sites < processes or not asking.is_possible:
+        raise click.UsageError(
+            f"{asking}: each process has a connection, and at most {MAX_IN_FLIGHT} scans under way"
+        )
+    with _unproven_where_a_process_fails():
+        sys.exit(run(asking, duration_s=duration_s, is_json=is_json))
 
 
 @main.command()

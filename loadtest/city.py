@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import redis
@@ -56,6 +57,7 @@ class City:
         else:
             self.file = file = CityFile.make(People(credentials, is_mixed))
             file.write(folder)
+        self._folder = folder
         self.redis_url = redis_url
         self.credentials = file.people.credentials
         self.gate_key = file.gate_key
@@ -64,7 +66,6 @@ class City:
         self._tested_min = int(time.time()) // 60
         self._writer = StatusWriter(redis_url, root_key_id=key_id_of(self._root), partitions=1)
         self._writing = threading.Lock()
-        self._keys = 1  # published
         self._version = 0  # of the documents published last
         self._position = self._rebuild()
 
@@ -91,9 +92,13 @@ class City:
             self._position = self._writer.append(0, self._position, [(credential_index, record)])
 
     def publish_next_key(self) -> None:
-        """Put the second signing key into the key set, beside the first."""
+        """Put the second signing key into the key set, beside the first; it stays there after a restart.
+
+        Raises OSError.
+        """
         with self._writing:
-            self._keys = KEYS
+            self.file = replace(self.file, published=KEYS)
+            self.file.write(self._folder)
             self._publish_key_set()
 
     def new_epoch(self) -> None:
@@ -161,7 +166,7 @@ class City:
             version=version,
             issued_at=now,
             expires_at=now + _DOCUMENT_LIFE_S,
-            keys=[VerifyingKey(self.file.key(number).public_key) for number in range(self._keys)],
+            keys=[VerifyingKey(self.file.key(number).public_key) for number in range(self.file.published)],
         )
         to_sign = key_set_to_sign(key_set, VerifyingKey(self._root.public_key))
         self._writer.put_key_set(_sign(to_sign, self._root))

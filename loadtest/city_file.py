@@ -1,12 +1,17 @@
 """What a city without an issuer is made of, in a folder, so that others can make codes of it.
 
-city.json   the private keys, how many credentials there are, and by which rule; for its owner alone
+city.json   the private keys, how many of them are published, how many credentials there are, and by which
+            rule; for its owner alone
 root.pub    what verifiers are started with (--root-key)
 gate.key    the bearer key of its one gate, for verifiers that ask for one (--gate-auth key)
+city.lock   locked by the process that keeps the city current
 """
 
+import fcntl
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -23,6 +28,7 @@ GATE_ID = "bench"
 CITY_NAME = "city.json"
 ROOT_NAME = "root.pub"
 GATE_KEY_NAME = "gate.key"
+_LOCK_NAME = "city.lock"
 # One that signs, and the one that it is changed for.
 KEYS = 2
 _FORMAT = 1
@@ -33,6 +39,26 @@ class NotACity(Exception):
     """A folder does not hold a city; the message is for people."""
 
 
+class CityInUse(Exception):
+    """Another process keeps the city of a folder; the message is for people."""
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Be the one process that keeps the city in `folder`; raises CityInUse, OSError.
+
+    Two would take each other for a Redis that lost what was written, and write everything again and again.
+    """
+    with (folder / _LOCK_NAME).open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CityInUse(
+                f"another process keeps the city in {folder}: end it, or take another folder"
+            ) from None
+        yield
+
+
 @dataclass(frozen=True, slots=True)
 class CityFile:
     """A city: its credentials and its keys."""
@@ -41,6 +67,7 @@ class CityFile:
     gate_key: str = field(repr=False)
     root_secret: bytes = field(repr=False)
     secrets: tuple[bytes, ...] = field(repr=False)  # of the signing keys
+    published: int = 1  # so many of them, the first ones, are in the key set
 
     @classmethod
     def make(cls, people: People) -> Self:
@@ -68,6 +95,7 @@ class CityFile:
             "gate_key": self.gate_key,
             "root": self.root_secret.hex(),
             "keys": [secret.hex() for secret in self.secrets],
+            "published": self.published,
         }
         write_atomically(folder / ROOT_NAME, pem)
         write_atomically(folder / GATE_KEY_NAME, f"{self.gate_key}\n".encode(), mode=0o600)
@@ -93,7 +121,8 @@ class CityFile:
                 "gate_key": str(gate_key),
                 "root": str(root),
                 "keys": [str(first), str(second)],
-            } if 1 <= credentials <= MAX_CREDENTIALS and is_key(gate_key):
+                "published": int(published),
+            } if 1 <= credentials <= MAX_CREDENTIALS and is_key(gate_key) and 1 <= published <= KEYS:
                 pass
             case _:
                 raise NotACity(f"{path} is not a city: make one in another folder")
@@ -103,4 +132,4 @@ class CityFile:
             secrets = []
         if [len(secret) for secret in secrets] != [_SECRET_BYTES] * 3:
             raise NotACity(f"{path} is not a city: its keys are damaged")
-        return cls(People(credentials, is_mixed), gate_key, secrets[0], tuple(secrets[1:]))
+        return cls(People(credentials, is_mixed), gate_key, secrets[0], tuple(secrets[1:]), published)

@@ -257,8 +257,8 @@ class _BundleSource:
 
 def _notes(mix: Mapping[str, int], holders: int, seconds: float, end: int) -> tuple[str, ...]:
     notes = [
-        f"{holders:,} codes every {ROTATION_S} s: at more than {holders / ROTATION_S:,.0f} scans a second "
-        "they come again before they rotate, and verifiers may know them"
+        f"at most {holders:,} codes every {ROTATION_S} s, which each site shows in an order of its own: "
+        "start verifiers with --known-codes 0, or they may know a code already, unlike at a gate"
     ]
     if mix.get("expired"):
         notes.append(f"the first {_OVER * ROTATION_S} s have no expired codes yet, but more green ones")

@@ -13,10 +13,13 @@ class NoCosts(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Costs on the machine of the benchmark, medians, of the best engine there."""
+    """Costs on the machine of the benchmark, medians, of the best engine there.
+
+    Those of scans are of one worker, with a core of its own and the generator on another one.
+    """
 
     machine: str  # for people
-    unary_us: float  # CPU of a verifier for a unary verdict: 500 connections, as many workers as cores
+    unary_us: float  # CPU of a verifier for a unary verdict, over 500 connections
     batch_us: float  # for one in a batch of 100
     stream_us: float  # for one on a lane
     code_us: float  # CPU of an issuer for a code of a bundle

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from issuer.signing import WINDOW_S
 from issuer.v1 import admin_pb2, issuer_pb2
-from loadtest.burst import describe, run_burst
+from loadtest.burst import PEOPLE_A_MINUTE, describe, run_burst
 from loadtest.checks import Checks
 from loadtest.corpus import Corpus, Enrolled
 from loadtest.corpus_file import Slot, write_corpus
@@ -233,7 +233,9 @@ class _Demo:
         self._console.print(table)
 
     def _load(self, address: str, corpus: Corpus) -> None:
-        self._console.print(f"\n[bold]{_BURST_GATES} gates scan for {_BURST_S} s[/] (Locust, one process)")
+        self._console.print(
+            f"\n[bold]{PEOPLE_A_MINUTE:,} people a minute come to {_BURST_GATES} gates for {_BURST_S} s[/]"
+        )
         corpus_path = self._output / "corpus.bin"
         now = int(time.time())
         scans = corpus.specimens(_BURST_SCANS, now=now, mix=GATE)

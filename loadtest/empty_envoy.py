@@ -2,7 +2,8 @@
 
     python -m loadtest.empty_envoy <port file>
 
-Each message of any call is answered with an empty one. Runs until it is killed, and Envoy with it.
+Each message of any call is answered with an empty one, by one thread of Envoy's, as a verifier's
+worker has. Runs until it is killed, and Envoy with it.
 """
 
 import asyncio

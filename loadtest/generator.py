@@ -1,10 +1,11 @@
 """Make different unary calls, or send different messages on lanes, from a process of its own.
 
-    python -m loadtest.generator ADDRESS METHOD REQUESTS CALLS CONNECTIONS STREAMS KEY PER_S ANSWERS
+    python -m loadtest.generator ADDRESS METHOD REQUESTS CALLS CONNECTIONS STREAMS PER_S ANSWERS < KEY
 
 REQUESTS is a file of serialized requests, taken in turn. A method whose name begins with Stream is a lane:
-each stream of each connection is one call, and its messages are what is timed. KEY is the bearer key of a
-gate. ANSWERS is a file to which some of the requests go, each with its answer behind it.
+each stream of each connection is one call, and its messages are what is timed. ANSWERS is a file to which
+some of the requests go, each with its answer behind it. KEY is the bearer key of a gate; it comes by standard
+input, because other users of the machine can read arguments.
 
 PER_S 0 is a closed loop, in which each stream sends when the one before was answered: it shows what a call
 costs the server, and nothing of what people would wait. At another PER_S messages are sent when they are due,
@@ -56,7 +57,7 @@ def _split(content: bytes) -> Iterator[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do; the fields are the arguments."""
+    """What to do; the fields are the arguments, but for the key."""
 
     address: str
     method: str
@@ -64,20 +65,20 @@ class Plan:
     calls: int  # messages, on lanes
     connections: int
     streams: int  # a connection
-    key: str
     per_s: float  # 0: a closed loop
     answers: Path
+    key: str = field(repr=False)
 
     def arguments(self) -> list[str]:
         """Return the command line."""
-        return [str(getattr(self, one.name)) for one in fields(self)]
+        return [str(getattr(self, one.name)) for one in fields(self) if one.name != "key"]
 
     @classmethod
-    def read(cls, arguments: Sequence[str]) -> Self:
+    def read(cls, arguments: Sequence[str], key: str) -> Self:
         """Return what arguments() told."""
-        address, method, requests, calls, connections, streams, key, per_s, answers = arguments
+        address, method, requests, calls, connections, streams, per_s, answers = arguments
         counts = (int(calls), int(connections), int(streams))
-        return cls(address, method, Path(requests), *counts, key, float(per_s), Path(answers))
+        return cls(address, method, Path(requests), *counts, float(per_s), Path(answers), key)
 
     @property
     def is_lane(self) -> bool:
@@ -206,7 +207,7 @@ class _Generator:
 
 def main() -> None:
     """Generate."""
-    plan = Plan.read(sys.argv[1:])
+    plan = Plan.read(sys.argv[1:], sys.stdin.read())
     # In a closed loop away from the server, which is on the first core. At a rate, the server has all cores.
     if not plan.per_s and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})

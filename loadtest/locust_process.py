@@ -9,13 +9,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from loadtest.crowd.control import MISSED, PROVES_NOTHING, RIGHT
 from loadtest.processes import ProcessError, ServerProcess
 from loadtest.recording import RESULTS_NAME
 
 LOG_NAME = "locust.log"
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
-# All right, a threshold missed or a verdict wrong, the run proves nothing. Others are Locust's own errors.
-EXIT_CODES = (0, 1, 3)
+# Others are Locust's own errors.
+EXIT_CODES = (RIGHT, MISSED, PROVES_NOTHING)
+# Scans under way at once, a process; and in a call of a hub at most, which collects for so long.
+MAX_IN_FLIGHT = 2_000
+BATCH_SIZE = 100
+LINGER_S = 0.05
 # Imports, connections, and the last answers, on a machine that is busy with something else as well.
 _SPARE_S = 60
 _LOOK_S = 0.05
@@ -35,6 +40,7 @@ class Job:
     results: Path  # a folder
     sites: int
     processes: int = 1
+    batch_size: int = BATCH_SIZE
     profile_csv: Path | None = None
     thresholds: Sequence[str] = ()  # NAME=NUMBER
     hand: str = ""
@@ -48,6 +54,8 @@ class Job:
             *("--host", ",".join(self.addresses), "--scenario", self.scenario, "--corpus", str(self.corpus)),
             *("--duration", f"{self.duration_s:g}", "--people-a-minute", f"{self.people_a_minute:g}"),
             *("--flavour", self.flavour, "--arrivals", self.arrivals, "--sites", str(self.sites)),
+            *("--max-in-flight", str(MAX_IN_FLIGHT)),
+            *("--batch-size", str(self.batch_size), "--linger-ms", f"{LINGER_S * 1000:g}"),
             *("--results", str(self.results), "--html", str(self.results / "locust.html")),
             *("--csv", str(self.results / "locust")),
             *(("--processes", str(self.processes)) if self.processes > 1 else ()),

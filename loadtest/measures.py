@@ -1,9 +1,8 @@
 """Measures of a recording by name, thresholds on them, and who was the limit.
 
 A measure is None where there was nothing to measure, and then its threshold is not met: what was not seen is
-not proven. Two cases are not judged, and count as met, since somebody chose not to look:
-- hostile latencies, where the crowd was sent and held nobody hostile;
-- the servers' memory and descriptors, where no server was watched, as in a run against servers elsewhere.
+not proven. One case is not judged, and counts as met: hostile latencies, where the crowd was sent and held
+nobody hostile.
 """
 
 import math
@@ -60,12 +59,28 @@ def judge(recording: Recording, thresholds: Iterable[Threshold]) -> list[Thresho
     return [_judge(run, one) for one in thresholds]
 
 
-def limited_by(recording: Recording) -> str:
-    """Return who kept the run from more: "generator: ..." or "server: ...", with figures; "" if neither did.
+def unseen(recording: Recording, thresholds: Iterable[Threshold | ThresholdResult]) -> list[str]:
+    """Return why the run proves nothing of thresholds on servers: nobody watched any. Empty where it does."""
+    names = [one.measure for one in thresholds if one.measure.startswith("server_")]
+    if not names or recording.servers:
+        return []
+    return [f"nobody watched the servers, so nobody knows {', '.join(names)}"]
 
-    The generator is asked first: where it was at its limit, what was seen of the server proves nothing.
+
+def limited_by(recording: Recording) -> str:
+    """Return who kept the run from more, with figures; "" if nobody did. The first of these that holds:
+
+    - "machine: ...": generators and servers shared one, and used nearly all of its cores at the peak. Neither
+      can be blamed for what came of that.
+    - "generator: ...": many arrivals were late or missed, one stood still for a time, used nearly a whole
+      core, or reaches little more against a server that does nothing. What was seen of the server then
+      proves nothing.
+    - "server: ...": scans had to wait for others to be answered or got no verdict, or waits grew while the
+      rate did not.
     """
     run = _Run(recording)
+    if reason := _limit_of_machine(run):
+        return f"machine: {reason}"
     if reasons := _limits_of_generator(run):
         return f"generator: {', '.join(reasons)}"
     if reasons := _limits_of_server(run):
@@ -91,18 +106,32 @@ class _Run:
     def whole(self) -> Sequence[tuple[int, Second]]:
         """The seconds between the first and the last one in which a scan was due: these two are cut."""
         due = [at for at, second in self.seconds if second.due]
-        return [(at, second) for at, second in self.seconds if due and due[0] < at < due[-1]]
+        return self._between(due[0] + 1, due[-1] - 1) if due else []
 
     @cached_property
     def asked_per_s(self) -> float:
         return self.recording.plan.people_a_minute / 60
 
     @cached_property
-    def peak(self) -> Sequence[Second]:
-        """The seconds at the peak; with closed arrivals, which know no rate, all whole seconds."""
+    def peak_seconds(self) -> Sequence[tuple[int, Second]]:
+        """The seconds from the first to the last in which nearly the rate of the peak was due.
+
+        Those between them belong to it even if fewer came, as by chance they do: else a mean would be one of
+        the fuller seconds. With closed arrivals, which know no rate, all whole seconds.
+        """
         if self.recording.plan.arrivals == "closed":
-            return [second for _, second in self.whole]
-        return [second for _, second in self.seconds if second.due >= _NEARLY * self.asked_per_s]
+            return self.whole
+        full = [at for at, second in self.seconds if second.due >= _NEARLY * self.asked_per_s]
+        return self._between(full[0], full[-1]) if full else []
+
+    @cached_property
+    def peak(self) -> Sequence[Second]:
+        return [second for _, second in self.peak_seconds]
+
+    def _between(self, first: int, last: int) -> Sequence[tuple[int, Second]]:
+        """Return all seconds; one of which nothing is known is one in which nothing came back."""
+        known, nothing = self.recording.seconds, Second()
+        return [(at, known.get(at, nothing)) for at in range(first, last + 1)]
 
 
 def _measure_of(name: str) -> _Measure:
@@ -122,9 +151,7 @@ def _judge(run: _Run, one: Threshold) -> ThresholdResult:
 
 
 def _is_not_looked_at(run: _Run, name: str) -> bool:
-    if name.startswith("hostile_"):
-        return run.total.sent > 0
-    return name.startswith("server_") and not run.recording.servers
+    return name.startswith("hostile_") and run.total.sent > 0
 
 
 # Counts and shares. Nothing can be said of a run in which nothing was due.
@@ -196,29 +223,33 @@ def _recovered_s(run: _Run) -> float | None:
 
 
 def _is_well(second: Second | None) -> bool:
-    # Of a few, one that comes back in the next second is no outage.
-    return second is None or second.right + 1 >= _NEARLY * second.due
+    # Of a few, one that comes back in the next second is no outage. A generator records every second.
+    return second is not None and second.right + 1 >= _NEARLY * second.due
 
 
 # Servers.
 
 
-def _growth_an_hour(of: str, run: _Run) -> float | None:
-    by_name: dict[str, list[ServerSample]] = {}
-    for sample in run.recording.servers:
-        by_name.setdefault(sample.name, []).append(sample)
-    found = [_growth_of_one(samples, of) for samples in by_name.values()]
+def _growth(of: str, run: _Run) -> float | None:
+    found = [_growth_of_one(samples, of) for samples in _by_server(run.recording.servers).values()]
     return max((growth for growth in found if growth is not None), default=None)
+
+
+def _by_server(samples: Iterable[ServerSample]) -> Mapping[str, Sequence[ServerSample]]:
+    by_name: dict[str, list[ServerSample]] = {}
+    for sample in samples:
+        by_name.setdefault(sample.name, []).append(sample)
+    return by_name
 
 
 def _growth_of_one(samples: Sequence[ServerSample], of: str) -> float | None:
     """Return the growth by the line of least squares, without the first third, in which caches fill.
 
-    A run that is shorter than an hour grows by what was seen: a line through ten seconds says nothing of an
-    hour. What a server was before it was started anew is left out.
+    In an hour, of a run that took longer; a shorter one counts what was seen and no more, since a line
+    through ten seconds says nothing of an hour. What a server was before it was started anew is left out.
     """
     ordered = sorted(samples, key=lambda sample: sample.at)
-    starts = [at for at, (before, after) in enumerate(pairwise(ordered), 1) if after.cpu_s < before.cpu_s]
+    starts = [at for at, (before, after) in enumerate(pairwise(ordered), 1) if after.pid != before.pid]
     lived = ordered[max(starts, default=0) :]
     warm = lived[len(lived) // 3 :]
     if len(warm) < 3 or warm[0].at == warm[-1].at:
@@ -271,13 +302,14 @@ def _all_measures() -> dict[str, _Measure]:
             f"{_RECOVERED_FOR_S} s or to the last whole second",
             _recovered_s,
         ),
-        "server_memory_mib_per_hour": _Measure(
-            "growth of the memory of the server that grows most, after the first third",
-            partial(_growth_an_hour, "memory_mib"),
+        "server_memory_growth_mib": _Measure(
+            "growth of the memory of the server that grows most, after the first third: in an hour, or in "
+            "what a shorter run saw",
+            partial(_growth, "memory_mib"),
         ),
-        "server_descriptors_per_hour": _Measure(
-            "growth of the open descriptors of the server that grows most, after the first third",
-            partial(_growth_an_hour, "descriptors"),
+        "server_descriptors_growth": _Measure(
+            "growth of the open descriptors of the server that grows most, in the same time",
+            partial(_growth, "descriptors"),
         ),
     }
 
@@ -299,11 +331,13 @@ _MEASURES: Final = _all_measures()
 
 # Who was the limit.
 
-# A process that uses more of a core has no time to look at the clock.
+# A process that uses more of a core has no time to look at the clock; nor has a machine, of its cores.
 _BUSY_CORES: Final = 0.9
 # What is reached against a server that does nothing must be this much more than what was asked for.
 _ROOM: Final = 1.2
 _FEW_LATE: Final = 0.01
+# Whoever was under way meanwhile seems to have waited as long.
+_LONG_PAUSE_S: Final = 0.5
 _FEW_UNANSWERED: Final = 0.001
 _RISE: Final = 3.0
 _NOTICED_MS: Final = 50.0
@@ -314,6 +348,10 @@ def _limits_of_generator(run: _Run) -> list[str]:
     for name, what in (("late", "were sent late"), ("missed", "could not be sent")):
         if (share := _share(name, run)) and share > _FEW_LATE:
             reasons.append(f"{share:.1%} of the arrivals {what}")
+    if (
+        pause_s := max((one.longest_pause_s for one in run.recording.generators), default=0.0)
+    ) > _LONG_PAUSE_S:
+        reasons.append(f"a generator stood still for {pause_s:.2f} s")
     if (cores := _cores_of_busiest(run)) > _BUSY_CORES:
         reasons.append(f"a generator used {cores:.2f} cores")
     is_closed = run.recording.plan.arrivals == "closed"
@@ -328,12 +366,51 @@ def _limits_of_generator(run: _Run) -> list[str]:
 
 
 def _cores_of_busiest(run: _Run) -> float:
-    """Return the cores of the busiest generator over the run, or of all in the mean at the peak."""
-    generators = run.recording.generators
-    if not generators:
+    """Return the cores of the busiest generator over the run, or at the peak.
+
+    Seconds have the CPU time of all generators: at the peak, each has the part of it that it has of the run.
+    """
+    cores = [one.cores for one in run.recording.generators]
+    if not any(cores):
         return 0.0
-    at_peak = statistics.fmean(second.generator_cpu_s for second in run.peak) if run.peak else 0.0
-    return max(at_peak / len(generators), *(one.cores for one in generators))
+    return max(cores) * max(1.0, _generator_cores(run) / sum(cores))
+
+
+def _generator_cores(run: _Run) -> float:
+    """Return the cores that all generators used at the peak."""
+    return statistics.fmean(second.generator_cpu_s for second in run.peak) if run.peak else 0.0
+
+
+def _limit_of_machine(run: _Run) -> str:
+    # Only servers of the same machine are watched.
+    servers = _server_cores(run)
+    cores = run.recording.machine.get("cores", "")
+    if servers is None or not cores.isdigit():
+        return ""
+    used = servers + _generator_cores(run)
+    if used < _BUSY_CORES * int(cores):
+        return ""
+    return f"generators and servers used {used:.2f} of its {cores} cores at the peak"
+
+
+def _server_cores(run: _Run) -> float | None:
+    """Return the cores that all watched servers used at the peak; None without samples of it."""
+    if not run.peak:
+        return None
+    first, last = run.peak_seconds[0][0], run.peak_seconds[-1][0] + 1
+    of_servers = [_cores(samples, first, last) for samples in _by_server(run.recording.servers).values()]
+    known = [cores for cores in of_servers if cores is not None]
+    return sum(known) if known else None
+
+
+def _cores(samples: Sequence[ServerSample], first: float, last: float) -> float | None:
+    """Return CPU time / time of one server between two moments; None for less than two samples."""
+    seen = sorted((one for one in samples if first <= one.at <= last), key=lambda one: one.at)
+    if len(seen) < 2 or seen[0].at == seen[-1].at:
+        return None
+    # It counts anew where the server was started anew.
+    lives = [[one.cpu_s for one in seen if one.pid == pid] for pid in {one.pid for one in seen}]
+    return sum(max(0.0, cpu_s[-1] - cpu_s[0]) for cpu_s in lives) / (seen[-1].at - seen[0].at)
 
 
 def _limits_of_server(run: _Run) -> list[str]:

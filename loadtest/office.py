@@ -17,9 +17,9 @@ from loadtest.city import GATE_ID, City
 from loadtest.corpus_city import corpus_of_city
 from loadtest.corpus_issuer import IssuerRefused, TooManyCodes, corpus_of_issuer
 from loadtest.embedded_redis import EmbeddedRedis
+from loadtest.process_tree import Running
 from loadtest.processes import ProcessError
 from loadtest.stage import Stage, stage
-from loadtest.watch import Running
 from verifier.bearer import hash_key, make_key
 
 CREDENTIALS = 1_000_000

@@ -1,22 +1,30 @@
 """What a server with all of its processes costs and holds."""
 
+from typing import Protocol
+
 import psutil
 
-from loadtest.processes import ServerProcess
+
+class Running(Protocol):
+    """A server."""
+
+    @property
+    def pid(self) -> int:
+        """The id of its first process."""
 
 
-def tree(process: ServerProcess) -> list[psutil.Process]:
-    """Return a server's process and those it started."""
-    root = psutil.Process(process.pid)
+def tree(server: Running) -> list[psutil.Process]:
+    """Return a server's process and those it started; raises psutil.Error where it does not run."""
+    root = psutil.Process(server.pid)
     return [root, *root.children(recursive=True)]
 
 
-def cpu_s(process: ServerProcess) -> float:
+def cpu_s(server: Running) -> float:
     """Return the CPU time of a server and those it started, seconds."""
-    times = [one.cpu_times() for one in tree(process)]
+    times = [one.cpu_times() for one in tree(server)]
     return sum(one.user + one.system for one in times)
 
 
-def pss_mib(process: ServerProcess) -> float:
+def pss_mib(server: Running) -> float:
     """Return the memory of a server and those it started, what they share counted once, MiB (Linux)."""
-    return sum(one.memory_full_info().pss for one in tree(process)) / 2**20
+    return sum(one.memory_full_info().pss for one in tree(server)) / 2**20

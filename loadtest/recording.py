@@ -108,9 +108,10 @@ class ServerSample:
 
     name: str  # "verifier-1", "redis", "issuer"
     at: float  # Unix time
-    cpu_s: float  # since its start; falls when it was started anew
+    cpu_s: float  # since its start; falls for a moment where a process of it is missed
     memory_mib: float
     descriptors: int
+    pid: int = 0  # of its first process: another one when it was started anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,7 @@ class Generator:
     name: str
     cores: float  # CPU time it used over the run / the run
     sites: int
+    longest_pause_s: float = 0.0  # for which it did not come to look at the clock
 
 
 @dataclass(frozen=True, slots=True)

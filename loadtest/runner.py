@@ -6,7 +6,7 @@ The main thread has the servers, and carries out the acts while Locust runs in p
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
-from loadtest.ceiling import measure_ceiling
+from loadtest.ceiling import Asking, asking_of, measure_ceiling
 from loadtest.recording import Ceiling, Recording
 from loadtest.scenario import Scenario
 from loadtest.scenario_run import Setting, adapt, conclude, generate
@@ -34,7 +34,7 @@ def run_all(names: Sequence[str], setting: Setting, *, output: Path = OUTPUT, is
     chosen = [adapt(SCENARIOS[name], setting) for name in names]
     # Results alone go to standard output where programs read them.
     console = Console(highlight=False, stderr=is_json)
-    ceiling = _measure_ceiling(setting, console)
+    ceilings = _measure_ceilings(chosen, setting, console)
     worst = 0
     for group in _groups(chosen):
         with _new_town(group, setting, console) as here:
@@ -42,6 +42,7 @@ def run_all(names: Sequence[str], setting: Setting, *, output: Path = OUTPUT, is
                 console.print(f"[bold]{scenario.name}[/]: {scenario.about}", soft_wrap=True)
                 folder = (output / scenario.name).resolve()
                 generated = generate(here, scenario, setting, folder=folder, console=console)
+                ceiling = ceilings.get(_asking(scenario, setting))
                 code = conclude(generated, ceiling=ceiling, console=console)
                 worst = max(worst, code)
                 if is_json:
@@ -49,14 +50,26 @@ def run_all(names: Sequence[str], setting: Setting, *, output: Path = OUTPUT, is
     return worst
 
 
-def _measure_ceiling(setting: Setting, console: Console) -> Ceiling | None:
+def _measure_ceilings(
+    scenarios: Sequence[Scenario], setting: Setting, console: Console
+) -> Mapping[Asking, Ceiling]:
+    """Measure one for each way in which scenarios ask; none where the setting has no time for it."""
     if not setting.ceiling_s:
-        return None
-    with console.status("measuring what the generators reach against an empty server"):
-        reached = measure_ceiling(
-            flavour=setting.flavour, processes=setting.processes, duration_s=setting.ceiling_s
+        return {}
+    found: dict[Asking, Ceiling] = {}
+    for asking in dict.fromkeys(_asking(one, setting) for one in scenarios):
+        with console.status(f"measuring what the generators reach against an empty server ({asking})"):
+            found[asking] = measure_ceiling(asking, duration_s=setting.ceiling_s).ceiling
+        console.print(
+            f"against a server that does nothing ({asking}): {found[asking].per_s:,.0f} scans a second"
         )
-    return reached.ceiling
+    return found
+
+
+def _asking(scenario: Scenario, setting: Setting) -> Asking:
+    return asking_of(
+        scenario, flavour=setting.flavour, processes=setting.processes, arrivals=setting.arrivals
+    )
 
 
 def _groups(scenarios: Sequence[Scenario]) -> Iterator[Sequence[Scenario]]:
@@ -97,6 +110,7 @@ def _outcome(recording: Recording, folder: Path, exit_code: int) -> dict[str, An
         "scenario": recording.plan.scenario,
         "exit_code": exit_code,
         "results": str(folder),
+        "problems": recording.problems,  # why it proves nothing
         "thresholds": [asdict(one) for one in recording.thresholds],
         "honest_ms": dict(total.honest.percentiles_ms()),
         "hostile_ms": dict(total.hostile.percentiles_ms()),

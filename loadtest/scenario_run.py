@@ -13,8 +13,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from loadtest import measures
 from loadtest.arrivals import Profile
 from loadtest.ceiling import DURATION_S as CEILING_S
+from loadtest.crowd.control import MISSED, PROVES_NOTHING, RIGHT
+from loadtest.crowd.options import CHANGES_KEY
 from loadtest.hand import Hand
-from loadtest.locust_process import Job, run_locust
+from loadtest.locust_process import LOG_NAME, Job, run_locust
 from loadtest.office import Wanted
 from loadtest.percentiles import show
 from loadtest.recording import Ceiling, Recording, ServerSample
@@ -25,8 +27,8 @@ from loadtest.town import Town
 from loadtest.watch import Watch
 from verifier.limits import Limits
 
-# In a run of up to so many scans no code comes twice; in a longer one seldom soon, where a worker remembers
-# the signatures of the last 8 000 to 16 000 codes and saves itself that work.
+# Each site shows them in an order of its own, so that one of several comes again when another site shows it:
+# the verifiers of a town remember no codes, and so do the work for each.
 MOST_CODES = 200_000
 _LEAST_CODES = 1_000
 # A gate may have no more lanes open on one worker, and all may come to the same one.
@@ -36,8 +38,6 @@ _SPARE_S = 120
 _SERVE_S = 0.1
 # Until generators have read their modules and opened their connections, for the progress bar.
 _STARTUP_S = 3
-_CROWD_CHANGES_KEY = "crowd-changes-key"
-_UNPROVEN = 3
 
 
 class NotPossible(Exception):
@@ -64,7 +64,7 @@ class Setting:
 
 def adapt(scenario: Scenario, setting: Setting) -> Scenario:
     """Return the scenario as the setting asks for it; raises NotPossible."""
-    if setting.has_issuer and any(act.name == _CROWD_CHANGES_KEY for act in scenario.acts):
+    if setting.has_issuer and any(act.name == CHANGES_KEY for act in scenario.acts):
         raise NotPossible(
             f"{scenario.name} needs keys of its own, and not an issuer's, which change when their time has "
             "come: leave out --issuer, or see python -m loadtest rotations"
@@ -91,6 +91,7 @@ class Generated:
     folder: Path
     exit_code: int
     samples: Sequence[ServerSample]
+    never_asked: Sequence[str] = ()  # verifiers that joined, and that no scan of the crowd came to
 
 
 def generate(
@@ -114,26 +115,43 @@ def generate(
 
             job = _job(scenario, setting, here, corpus=corpus, folder=folder, hand=hand)
             exit_code = run_locust(job, meanwhile=meanwhile)
-    return Generated(folder, exit_code, watch.samples)
+    return Generated(folder, exit_code, watch.samples, here.never_asked())
 
 
 def conclude(generated: Generated, *, ceiling: Ceiling | None, console: Console) -> int:
     """Add what the generators could not know, judge again, write the report, and return the exit code."""
     folder = generated.folder
     recording = Recording.read(folder)
-    recording.servers = list(generated.samples)
-    recording.ceiling = ceiling
-    limits = [Threshold(one.measure, one.limit, one.is_floor) for one in recording.thresholds]
-    recording.thresholds = measures.judge(recording, limits)
-    recording.limited_by = measures.limited_by(recording)
+    exit_code = complete(recording, generated, ceiling)
     recording.write(folder)
     with console.status("writing the report"):
         write_report(folder)
     show(recording, console)
     console.print(f"report: {folder / REPORT_NAME}", soft_wrap=True)
-    if generated.exit_code == _UNPROVEN:
-        return _UNPROVEN
-    return 0 if all(one.is_met for one in recording.thresholds) and not recording.wrong else 1
+    return exit_code
+
+
+def complete(recording: Recording, generated: Generated, ceiling: Ceiling | None) -> int:
+    """Add to a recording what the generators could not know, judge again, and return the exit code."""
+    limits = [Threshold(one.measure, one.limit, one.is_floor) for one in recording.thresholds]
+    known = recording.problems
+    if generated.exit_code == PROVES_NOTHING and not known:
+        known = [f"the generators ended with {PROVES_NOTHING}: see {LOG_NAME}"]
+    unseen_by_generators = measures.unseen(recording, limits)
+    recording.servers = list(generated.samples)
+    recording.ceiling = ceiling
+    recording.problems = [
+        *(one for one in known if one not in unseen_by_generators),
+        *measures.unseen(recording, limits),
+        *(f"{name} was never asked" for name in generated.never_asked),
+    ]
+    recording.thresholds = measures.judge(recording, limits)
+    recording.limited_by = measures.limited_by(recording)
+    if recording.total().wrong:  # proven, whatever else went wrong
+        return MISSED
+    if recording.problems:
+        return PROVES_NOTHING
+    return RIGHT if all(one.is_met for one in recording.thresholds) else MISSED
 
 
 def _wanted(scenario: Scenario) -> Wanted:
@@ -142,7 +160,7 @@ def _wanted(scenario: Scenario) -> Wanted:
         codes=max(_LEAST_CODES, min(MOST_CODES, round(people))),
         mix=scenario.mix,
         good_for_s=scenario.duration_s + _SPARE_S,
-        keys=1 + any(act.name == _CROWD_CHANGES_KEY for act in scenario.acts),
+        keys=1 + any(act.name == CHANGES_KEY for act in scenario.acts),
     )
 
 

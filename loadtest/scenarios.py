@@ -14,9 +14,9 @@ from loadtest.scenario import Act, Scenario, Threshold
 _CONSTANT = ((0.0, 1.0), (1.0, 1.0))
 # A minute, where the run is the hour around half past eight.
 _STEP = 1 / 60
-# What nobody must ever see, however slow the machine is.
-_RIGHT = Threshold("wrong", 0)
-_ANSWERED = (_RIGHT, Threshold("failed", 0), Threshold("missed_by_server", 0))
+# What nobody must ever see, however slow the machine is; and what was not sent proves nothing.
+_RIGHT = (Threshold("wrong", 0), Threshold("missed", 0))
+_ANSWERED = (*_RIGHT, Threshold("failed", 0), Threshold("missed_by_server", 0))
 
 
 def _p99(limit_ms: float) -> Threshold:
@@ -89,7 +89,13 @@ SCENARIOS = _by_name(
         attempts=4,
         acts=_named((0.3, "freeze-verifier"), (0.4, "thaw-verifier")),
         # Those who stood there meanwhile fail: what counts is that the rest is served at once afterwards.
-        thresholds=(_RIGHT, Threshold("right_share", 0.85, is_floor=True), Threshold("recovered_s", 5.0)),
+        # Nobody can wait longer than their attempts take, a second in all.
+        thresholds=(
+            *_RIGHT,
+            Threshold("right_share", 0.85, is_floor=True),
+            Threshold("recovered_s", 5.0),
+            Threshold("honest_p99_after_acts_ms", 500),
+        ),
     ),
     Scenario(
         name="rollover",
@@ -115,6 +121,8 @@ SCENARIOS = _by_name(
         mix=GATE,
         people_a_minute=60_000,
         acts=_named((0.3, "start-verifier")),
+        # Nobody asks twice: who is sent to a verifier that is not ready must not be helped by the other one.
+        attempts=1,
         # Its start takes a core for a second, which on a small machine the running one lacks.
         thresholds=(*_ANSWERED, _p99(500)),
     ),
@@ -129,7 +137,7 @@ SCENARIOS = _by_name(
         mix=GATE,
         people_a_minute=60_000,
         acts=_named((0.15, "freeze-redis"), (0.35, "thaw-redis"), (0.5, "kill-redis"), (0.7, "start-redis")),
-        thresholds=(*_ANSWERED, Threshold("honest_p99_during_acts_ms", 150)),
+        thresholds=(*_ANSWERED, _p99(150)),
     ),
     Scenario(
         name="garbage-flood",
@@ -146,18 +154,18 @@ SCENARIOS = _by_name(
     Scenario(
         name="soak",
         about=(
-            "Half of what the machine holds, for hours: memory and open files must stay level. Xi'an's code "
-            "was scanned over 8 million times a day."
+            "Half the crowd of steady, for an hour or many: memory and open files must stay level. Xi'an's "
+            "code was scanned over 8 million times a day."
         ),
         profile=_CONSTANT,
         mix=GATE,
-        people_a_minute=60_000,
+        people_a_minute=30_000,
         duration_s=3_600,
         thresholds=(
             *_ANSWERED,
             _p99(100),
-            Threshold("server_memory_mib_per_hour", 16),
-            Threshold("server_descriptors_per_hour", 10),
+            Threshold("server_memory_growth_mib", 16),
+            Threshold("server_descriptors_growth", 10),
         ),
     ),
 )

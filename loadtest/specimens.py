@@ -13,7 +13,7 @@ from itertools import chain, repeat
 from typing import Protocol
 
 from issuer.key_store import KeyStore, key_id_of
-from loadtest.corpus_file import Scan
+from loadtest.corpus_file import Scan, random_stride
 from loadtest.mix import share_out
 from verifier.verdict import Verdict
 from verifier.wire import base45, cose
@@ -86,6 +86,25 @@ class Source(Protocol):
         """Return the QR text of a current code of an earlier generation, and the verdict on it."""
 
 
+class _Deal:
+    """Gives one of a population after the other, nobody twice before all others came.
+
+    Goes by a stride, as a walk does, since a city of millions is nowhere kept to be shuffled.
+    """
+
+    def __init__(self, population: Population, rng: random.Random) -> None:
+        self._population, self._rng = population, rng
+        self._at, self._stride = 0, 0
+
+    def next(self) -> Enrolled:
+        """Return the next one; raises ValueError where there is nobody."""
+        count = len(self._population)
+        if not self._stride:
+            self._at, self._stride = self._rng.randrange(count), random_stride(count, self._rng)
+        self._at = (self._at + self._stride) % count
+        return self._population[self._at]
+
+
 class Specimens:
     """Makes scans of every kind from the codes of a source."""
 
@@ -107,6 +126,8 @@ class Specimens:
         self._groups = groups
         self._stranger, self._stranger_id = stranger, key_id_of(stranger)
         self._rng = rng
+        self._everybody = _Deal(population, rng)
+        self._deals: dict[Verdict, _Deal] = {}
         self._makers: Mapping[str, Callable[[], Scan]] = {
             **{kind: partial(self._current_of, kind) for kind in _OF_WHOM},
             "current": self._current,
@@ -132,7 +153,7 @@ class Specimens:
         return (self._makers[kind]() for kind in kinds)
 
     def _any(self) -> Enrolled:
-        return self._rng.choice(self._population)
+        return self._everybody.next()
 
     def _group(self, verdict: Verdict) -> Population:
         if self._groups is None:
@@ -141,7 +162,10 @@ class Specimens:
 
     def _current_of(self, kind: str) -> Scan:
         verdict = _OF_WHOM[kind]
-        return Scan(self._source.current(self._rng.choice(self._group(verdict))), verdict, kind)
+        deal = self._deals.get(verdict)
+        if deal is None:
+            deal = self._deals[verdict] = _Deal(self._group(verdict), self._rng)
+        return Scan(self._source.current(deal.next()), verdict, kind)
 
     def _current(self) -> Scan:
         enrolled = self._any()

@@ -15,10 +15,11 @@ import psutil
 
 from loadtest.embedded_redis import free_port
 from loadtest.office import Office, city_office, issuer_office
+from loadtest.process_tree import Running, tree
 from loadtest.processes import READY_TIMEOUT_S, ProcessError, ServerProcess
 from loadtest.scenario import Act
 from loadtest.stage import wait_until_serving
-from loadtest.watch import Running, tree
+from loadtest.verdict_metrics import read_verdicts
 from verifier.client import NotAdmitted, VerifierClient
 
 START_VERIFIER = "start-verifier"
@@ -40,6 +41,7 @@ class Town:
         self._engine = engine
         self._workers = workers
         self._verifiers: list[ServerProcess] = []
+        self._metrics: dict[str, str] = {}
         later = sum(act.name == START_VERIFIER for act in acts)
         # All addresses are known from the start, since generators are told once.
         self.addresses = tuple(f"127.0.0.1:{free_port()}" for _ in range(1 + later))
@@ -53,6 +55,11 @@ class Town:
     def servers(self) -> Mapping[str, Running]:
         """What runs, or is meant to."""
         return {**self.office.servers, **{one.name: one for one in self._verifiers}}
+
+    def never_asked(self) -> Sequence[str]:
+        """Return the verifiers that joined later and, as far as they say, told nobody GREEN."""
+        joined = list(self._metrics.items())[1:]
+        return [name for name, address in joined if not _greens(address)]
 
     def do(self, act: str) -> None:
         """Carry out an act of a scenario; returns when it is done. Raises ProcessError, ValueError."""
@@ -72,21 +79,27 @@ class Town:
         acts[act]()
 
     def start_verifier(self) -> None:
-        """Start the next verifier and wait until it lets our gate in; raises ProcessError."""
+        """Start the next verifier and wait until it lets our gate in; raises ProcessError.
+
+        It remembers no codes: a corpus has fewer than a crowd, and each site shows them in an order of its
+        own, so that a verifier would know one in five already. At a gate each code is new.
+        """
         number = len(self._verifiers) + 1
         if number > len(self.addresses):
             raise ProcessError(f"there is no address for verifier-{number}")
         address = self.addresses[number - 1]
         port_file = self._folder / f"verifier-{number}.port"
+        name = f"verifier-{number}"
+        self._metrics[name] = f"127.0.0.1:{free_port()}"
         verifier = ServerProcess(
-            f"verifier-{number}",
+            name,
             [
                 *(sys.executable, "-m", "verifier", "serve", "--listen", address),
                 *("--root-key", str(self.office.root_key), "--redis-url", self.office.redis.url),
-                *("--engine", self._engine, "--gate-auth", "key"),
+                *("--engine", self._engine, "--gate-auth", "key", "--known-codes", "0"),
                 *(("--workers", str(self._workers)) if self._workers else ()),
                 *("--journal", str(self._folder / f"verifier-{number}.journal")),
-                *("--metrics-listen", f"127.0.0.1:{free_port()}", "--port-file", str(port_file)),
+                *("--metrics-listen", self._metrics[name], "--port-file", str(port_file)),
             ],
             folder=self._folder,
         )
@@ -98,13 +111,13 @@ class Town:
     def freeze_verifiers(self) -> None:
         """Stop all processes of all verifiers in their tracks, those first that would notice."""
         for verifier in self._verifiers:
-            for process in tree(verifier):
+            for process in _tree(verifier):
                 _send(process, signal.SIGSTOP)
 
     def thaw_verifiers(self) -> None:
         """Let frozen verifiers go on."""
         for verifier in self._verifiers:
-            for process in reversed(tree(verifier)):
+            for process in reversed(_tree(verifier)):
                 _send(process, signal.SIGCONT)
 
     def close(self) -> None:
@@ -124,6 +137,18 @@ class Town:
                     return
                 time.sleep(_LOOK_S)
         raise ProcessError(f"{verifier.name} does not know our gate:\n{verifier.tail()}")
+
+
+def _greens(metrics_address: str) -> int:
+    with contextlib.suppress(OSError):
+        return read_verdicts(metrics_address)["GREEN"]
+    return 0
+
+
+def _tree(verifier: ServerProcess) -> Sequence[psutil.Process]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return tree(verifier)
+    return ()
 
 
 def _send(process: psutil.Process, number: signal.Signals) -> None:

@@ -7,23 +7,16 @@ would cost as much again for each process, and lock its memory map meanwhile.
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import psutil
 
+from loadtest.process_tree import Running, tree
 from loadtest.recording import ServerSample
 
 INTERVAL_S = 1.0
-
-
-class Running(Protocol):
-    """A server."""
-
-    @property
-    def pid(self) -> int:
-        """The id of its first process; another one after a restart."""
 
 
 class Watch:
@@ -60,7 +53,11 @@ class Watch:
 
 def sample(name: str, server: Running) -> ServerSample | None:
     """Return what a server with all of its processes costs and holds now; None where it does not run."""
-    processes = [one for one in map(_look, tree(server)) if one]
+    try:
+        found = tree(server)
+    except psutil.Error:
+        return None
+    processes = [one for one in map(_look, found) if one]
     if not processes:
         return None
     own, shared, cpu_s, descriptors = zip(*processes, strict=True)
@@ -70,16 +67,8 @@ def sample(name: str, server: Running) -> ServerSample | None:
         cpu_s=round(sum(cpu_s), 3),
         memory_mib=round((sum(own) + max(shared)) / 2**20, 2),
         descriptors=sum(descriptors),
+        pid=found[0].pid,
     )
-
-
-def tree(server: Running) -> Sequence[psutil.Process]:
-    """Return a server's first process and those that came of it; none where it does not run."""
-    try:
-        root = psutil.Process(server.pid)
-        return [root, *root.children(recursive=True)]
-    except psutil.Error:
-        return ()
 
 
 def _look(process: psutil.Process) -> tuple[int, int, float, int] | None:

@@ -1,6 +1,6 @@
-"""`make bench`: what a verdict costs, as ratios against limits measured in the same run.
+"""`make bench`: what a verdict costs, as ratios to limits and aims measured in the same run.
 
-Limit and subject take turns over several rounds; median, least and most of each, and of the ratios of the
+Both sides of a ratio take turns over several rounds; median, least and most of each, and of the ratios of the
 rounds, are shown, because the machine may be shared. Nothing is asserted on time. What is asserted is that
 every scan was answered, and answered right.
 """
@@ -56,8 +56,8 @@ def _at_full_and_at_half(setting: Setting, result: Result) -> None:
 # In the order of the tables.
 _PARTS: dict[str, _Measure] = {
     "bare signatures and reads": limits.measure,
-    "unary calls, and gRPC's empty call": calls.unary,
-    "batches, and a library's verify call": calls.batches,
+    "unary calls, and gRPC's empty calls": calls.unary,
+    "batches, and libraries' verify calls": calls.batches,
     "lanes, and empty ones": calls.lanes,
     "all that the machine gives, and what people wait at half of it": _at_full_and_at_half,
     f"{SMALL:,} credentials, and {LARGE:,}": scale.size,

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 
+from loadtest.empty_server import LANE_METHOD
 from loadtest.processes import ProcessError
 from verifier.v1 import verifier_pb2 as pb
 
@@ -15,6 +16,7 @@ _SERVICE = "/verifier.v1.VerifierService/"
 UNARY = f"{_SERVICE}VerifyCode"
 BATCH = f"{_SERVICE}VerifyCodes"
 LANE = f"{_SERVICE}StreamVerify"
+_LANES = (LANE, LANE_METHOD)
 _TIMEOUT_S = 10
 
 
@@ -22,13 +24,28 @@ class WrongAnswer(ProcessError):
     """A measured server gave another answer than it had to; the figures would mean nothing."""
 
 
-def require_green(address: str, method: str, request: bytes, *, key: str) -> None:
-    """Send one request of UNARY, BATCH or LANE; raises WrongAnswer unless all of it is answered GREEN."""
+def require_green(address: str, method: str, request: bytes, *, key: str) -> int:
+    """Send one request of UNARY, BATCH or LANE; raises WrongAnswer unless all of it is answered GREEN.
+
+    Returns the bytes of the answer.
+    """
+    answer = _ask(address, method, request, key=key)
+    require_green_answers(method, [request, answer])
+    return len(answer)
+
+
+def require_empty(address: str, method: str) -> None:
+    """Send one empty message; raises WrongAnswer unless it is answered with an empty one."""
+    if answer := _ask(address, method, b"", key=""):
+        raise WrongAnswer(f"{method}: expected an empty answer, got {len(answer)} bytes")
+
+
+def _ask(address: str, method: str, request: bytes, *, key: str) -> bytes:
     metadata = (("authorization", f"Bearer {key}"),)
     with grpc.insecure_channel(address) as channel:
         try:
             answer: bytes
-            if method == LANE:
+            if method in _LANES:
                 lane: Any = channel.stream_stream(method)
                 (answer,) = lane(iter([request]), timeout=_TIMEOUT_S, metadata=metadata)
             else:
@@ -36,7 +53,7 @@ def require_green(address: str, method: str, request: bytes, *, key: str) -> Non
                 answer = call(request, timeout=_TIMEOUT_S, metadata=metadata)
         except grpc.RpcError as error:
             raise WrongAnswer(f"{method} was answered with {error.code()}") from None
-    require_green_answers(method, [request, answer])
+    return answer
 
 
 def require_green_answers(method: str, messages: Iterable[bytes]) -> None:

@@ -1,7 +1,9 @@
 """Unary calls from h2load, a generator in C: what is left of the machine is the server's.
 
 h2load counts any HTTP 200 as success, also a call that gRPC calls failed. So whoever uses it compares the
-verdicts that the verifier counted with the calls that were made, and asks for some itself.
+verdicts that the verifier counted with the calls that were made, or the bytes of all answers where nothing is
+counted (a call that failed has none), and asks for some itself. It takes headers as arguments alone, which
+other users of the machine can read: the gate key is one of a city that is gone after the run.
 """
 
 import math
@@ -20,6 +22,7 @@ from loadtest.processes import ProcessError
 _TIMEOUT_S = 120
 _FINISHED = re.compile(r"finished in ([\d.]+)(ms|s), ([\d.]+) req/s")
 _REQUESTS = re.compile(r"(\d+) succeeded")
+_ANSWERED = re.compile(r"\((\d+)\) data")
 _OK = 200
 _LOG_COLUMNS = 3
 
@@ -42,6 +45,7 @@ class Done:
 
     calls: int
     seconds: float
+    data_bytes: int  # of all answers, each with gRPC's prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +87,18 @@ def send_paced(burst: Burst, address: str, *, folder: Path, per_s: float) -> Pac
 
 @contextmanager
 def sending(burst: Burst, address: str, *, folder: Path, per_s: float) -> Iterator[None]:
-    """Send calls at a rate meanwhile."""
+    """Send calls at a rate meanwhile; raises ProcessError if it ended before."""
     pace = ("--rps", f"{per_s / burst.connections:.3f}", "-D", str(_TIMEOUT_S))
     command = _command(burst, address, folder, *pace)
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as load:
+    output = folder / "h2load.output"
+    with (
+        output.open("wb") as file,
+        subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT) as load,
+    ):
         try:
             yield
+            if load.poll() is not None:
+                raise ProcessError(f"h2load ended with {load.returncode}: {output.read_text()[-300:]}")
         finally:
             load.kill()
 
@@ -131,9 +141,12 @@ def _command(burst: Burst, address: str, folder: Path, *options: str) -> list[st
 
 def _run(command: Sequence[str], calls: int) -> Done:
     ran = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
-    finished, requests = _FINISHED.search(ran.stdout), _REQUESTS.search(ran.stdout)
-    if ran.returncode != 0 or finished is None or requests is None:
+    finished, requests, answered = (
+        pattern.search(ran.stdout) for pattern in (_FINISHED, _REQUESTS, _ANSWERED)
+    )
+    if ran.returncode != 0 or finished is None or requests is None or answered is None:
         raise ProcessError(f"h2load ended with {ran.returncode}: {ran.stderr[-300:]}")
     if int(requests[1]) != calls:
         raise ProcessError(f"of {calls} calls {requests[1]} were answered")
-    return Done(calls, float(finished[1]) / (1000 if finished[2] == "ms" else 1))
+    seconds = float(finished[1]) / (1000 if finished[2] == "ms" else 1)
+    return Done(calls, seconds, int(answered[1]))

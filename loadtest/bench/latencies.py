@@ -7,6 +7,7 @@ and a Python client hold together.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 
 from loadtest.bench.measured import Measured, percentile
 from loadtest.bench.messages import BATCH_SCANS
@@ -16,13 +17,16 @@ from loadtest.bench.setting import Setting
 _ROUNDS = 3
 _ROUND_S = 1.5
 _LOAD = 0.5  # of what was held
-_PERCENTILES = (50.0, 99.0, 99.9)
+_PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 _CLOSED_BATCHES, _CLOSED_MESSAGES = 150, 4_000
 _CONNECTIONS = 500
 
 
 def measure(setting: Setting, result: Result, *, unary_per_s: float) -> None:
-    """Add p50, p99 and p99.9 of each; `unary_per_s` is what two workers hold."""
+    """Add p50 to p99.9 of each; `unary_per_s` is what two workers hold.
+
+    A percentile is of each round; where a round has too few samples above it, of all together, or of none.
+    """
     loads, verifier = setting.loads(), setting.verifier(setting.best, workers=2)
     unary_s = _LOAD * unary_per_s
     batches_s = _LOAD * loads.batches_generated(verifier, calls=_CLOSED_BATCHES).per_s
@@ -44,8 +48,16 @@ def measure(setting: Setting, result: Result, *, unary_per_s: float) -> None:
             found[what].append(one())
     for what, took_ms in found.items():
         for percent in _PERCENTILES:
-            samples = tuple(percentile(one, percent) for one in took_ms)
-            result.add("latency", Measured(f"{what}: p{percent:g}", "ms", samples))
+            result.add("latency", Measured(f"{what}: p{percent:g}", "ms", of_rounds(took_ms, percent)))
+
+
+def of_rounds(rounds: Sequence[Sequence[float]], percent: float) -> tuple[float, ...]:
+    """Return a percentile of each round, or else of all together, or none, where samples are too few."""
+    each = [found for one in rounds if (found := percentile(one, percent)) is not None]
+    if len(each) == len(rounds):
+        return tuple(each)
+    together = percentile(list(chain.from_iterable(rounds)), percent)
+    return () if together is None else (together,)
 
 
 def _per_s(rate: float) -> str:

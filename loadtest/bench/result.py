@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from loadtest.bench.measured import Measured, Ratio, percentile
+from loadtest.bench.measured import Measured, Ratio
 from loadtest.costs import Costs
 from loadtest.crowd.machine import describe_machine
 
@@ -50,9 +50,8 @@ class Result:
         for group, measured in self._measured.items():
             table.add_section()
             for one in measured:
-                figures = (one.median, min(one.samples), max(one.samples))
                 shown = group if one is measured[0] else ""
-                table.add_row(shown, one.what, *map(three_digits, figures), one.unit)
+                table.add_row(shown, one.what, *map(three_digits, _spread(one).values()), one.unit)
         console.print(table)
         self._show_ratios(console)
 
@@ -80,7 +79,7 @@ class Result:
             Bar(one.group, one.what, one.median, min(one.samples), max(one.samples), one.aim, one.is_floor)
             for one in self._all_ratios()
         ]
-        draw_bench(bars, folder / PICTURE_NAME, title="How far from the limit", caption=machine())
+        draw_bench(bars, folder / PICTURE_NAME, title="Ratios to limits and to each other", caption=machine())
 
     def _all_ratios(self) -> list[Ratio]:
         return [one for ratios in self._ratios.values() for one in ratios]
@@ -107,14 +106,18 @@ def machine() -> str:
     return f"{what}, grpcio {found['grpcio']}, PyNaCl {version('pynacl')}{commit}"
 
 
-def three_digits(figure: float) -> str:
-    """Return a figure as people read it."""
+def three_digits(figure: float | None) -> str:
+    """Return a figure as people read it, or "-" where there is none."""
+    if figure is None:
+        return "-"
     return f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}"
 
 
 def _measured_as_json(group: str, measured: Measured) -> dict[str, Any]:
-    return {"group": group} | asdict(measured) | _spread(measured) | {"p99": percentile(measured.samples, 99)}
+    return {"group": group} | asdict(measured) | _spread(measured)
 
 
-def _spread(figure: Measured | Ratio) -> dict[str, float]:
+def _spread(figure: Measured | Ratio) -> dict[str, float | None]:
+    if not figure.samples:
+        return dict.fromkeys(("median", "least", "most"))
     return {"median": figure.median, "least": min(figure.samples), "most": max(figure.samples)}

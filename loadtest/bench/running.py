@@ -1,9 +1,9 @@
 """Servers under measurement: all of their processes, and how it shows what they answered."""
 
+import contextlib
 import os
 import sys
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Protocol
 
 import redis
-from prometheus_client.parser import text_string_to_metric_families
 
 from loadtest.baseline.service import status_key
 from loadtest.bench.answers import WrongAnswer
@@ -20,9 +19,15 @@ from loadtest.city import City
 from loadtest.embedded_redis import free_port
 from loadtest.processes import ServerProcess
 from loadtest.stage import wait_until_serving
+from loadtest.verdict_metrics import read_verdicts
 
-_VERDICTS = "gatelight_verifier_verdicts"
-_SCRAPE_TIMEOUT_S = 5
+# An empty server with grpcio's own pool and scheduling; the others are as the verifier's workers are.
+STOCK = "stock grpcio"
+_EMPTY = {
+    STOCK: ("loadtest.empty_server", "stock"),
+    "grpcio": ("loadtest.empty_server", "verifier"),
+    "envoy": ("loadtest.empty_envoy",),
+}
 
 
 class Server(Protocol):
@@ -43,9 +48,15 @@ class Server(Protocol):
     def answering(self, scans: int) -> AbstractContextManager[None]:
         """Raise WrongAnswer unless so many scans were answered GREEN meanwhile, where it counts them."""
 
+    @property
+    def is_counting(self) -> bool:
+        """Whether it counts what it answers."""
+
 
 class RunningVerifier:
     """`gatelight-verifier serve` with gate keys, policies, scan log and metrics switched on."""
+
+    is_counting = True
 
     def __init__(self, city: City, *, engine: str, workers: int, folder: Path) -> None:
         """Start it and wait until it serves; raises ProcessError."""
@@ -63,45 +74,50 @@ class RunningVerifier:
             # The generator shows the same code again and again: here each has to cost its signature.
             *("--known-codes", "0"),
         ]
-        self.process = ServerProcess(name, command, folder=folder)
         began = time.perf_counter()
+        self.process, self.address = _start(name, command, port_file)
         try:
-            self.address = f"127.0.0.1:{self.process.wait_for_file(port_file)}"
             wait_until_serving(self.address, self.process)
-            took = time.perf_counter() - began
         except BaseException:
             self.process.stop()
             raise
+        took = time.perf_counter() - began
         self.loaded_in = Measured(f"from start to serving, {city.credentials:,} credentials", "s", (took,))
 
     @contextmanager
     def answering(self, scans: int) -> Iterator[None]:
         """Raise WrongAnswer unless so many scans were answered GREEN meanwhile, and none otherwise."""
-        before = self._verdicts()
+        before = self.verdicts()
         yield
-        answered = self._verdicts() - before
+        answered = self.verdicts() - before
         if answered != Counter(GREEN=scans):
             raise WrongAnswer(f"{self.name}: expected {scans} scans to be GREEN, got {dict(answered)}")
 
-    def _verdicts(self) -> Counter[str]:
+    def verdicts(self) -> Counter[str]:
         """Return how many scans all workers answered since the start, by verdict."""
-        with urllib.request.urlopen(f"http://{self._metrics}/metrics", timeout=_SCRAPE_TIMEOUT_S) as answer:
-            text = answer.read().decode()
-        return Counter(
-            {
-                sample.labels["verdict"]: int(sample.value)
-                for family in text_string_to_metric_families(text)
-                if family.name == _VERDICTS
-                for sample in family.samples
-                if sample.name.endswith("_total")
-            }
-        )
+        return read_verdicts(self._metrics)
 
 
-class RunningBaseline:
-    """The naive verifier, which counts nothing: what is asked beside the load has to tell."""
+class _Uncounted:
+    """A server without counters: the bytes of its answers and what is asked beside the load have to tell."""
 
-    name = "naive"
+    is_counting = False
+
+    def __init__(
+        self, name: str, command: list[str], port_file: Path, *, has_long_turns: bool = False
+    ) -> None:
+        """Start it; raises ProcessError."""
+        self.name = name
+        self.process, self.address = _start(port_file.stem, command, port_file, has_long_turns=has_long_turns)
+
+    def answering(self, scans: int) -> AbstractContextManager[None]:
+        """Nothing."""
+        del scans
+        return nullcontext()
+
+
+class RunningBaseline(_Uncounted):
+    """The naive verifier."""
 
     def __init__(self, city: City, *, redis_url: str, folder: Path) -> None:
         """Write the status of the city's credentials to an empty Redis, and start; raises ProcessError."""
@@ -110,41 +126,36 @@ class RunningBaseline:
         port_file = folder / "naive.port"
         command = [sys.executable, "-m", "loadtest.baseline", str(port_file), "--redis-url", redis_url]
         command += ["--public-key", city.public_key.hex()]
-        self.process = ServerProcess("naive", command, folder=folder)
-        try:
-            self.address = f"127.0.0.1:{self.process.wait_for_file(port_file)}"
-        except BaseException:
-            self.process.stop()
-            raise
-
-    def answering(self, scans: int) -> AbstractContextManager[None]:
-        """Nothing: it has no counters."""
-        del scans
-        return nullcontext()
+        super().__init__("naive", command, port_file)
 
 
-class EmptyServer:
+class EmptyServer(_Uncounted):
     """Does nothing, on an engine: what a call or a message costs without a verifier."""
 
     def __init__(self, engine: str, *, folder: Path) -> None:
-        """Start it; raises ProcessError."""
-        self.name = f"empty {engine}"
-        port_file = folder / f"empty-{engine}.port"
-        module = {"grpcio": "loadtest.empty_server", "envoy": "loadtest.empty_envoy"}[engine]
-        command = [sys.executable, "-m", module, str(port_file)]
-        self.process = ServerProcess(f"empty-{engine}", command, folder=folder)
-        try:
-            self.address = f"127.0.0.1:{self.process.wait_for_file(port_file)}"
-        except BaseException:
-            self.process.stop()
-            raise
-
-    def answering(self, scans: int) -> AbstractContextManager[None]:
-        """Nothing: it answers no scans."""
-        del scans
-        return nullcontext()
+        """Start a server on `engine`, with the verifier's settings, or STOCK; raises ProcessError."""
+        module, *arguments = _EMPTY[engine]
+        port_file = folder / f"empty-{engine.replace(' ', '-')}.port"
+        command = [sys.executable, "-m", module, str(port_file), *arguments]
+        super().__init__(f"empty {engine}", command, port_file, has_long_turns=engine != STOCK)
 
 
-def last_core() -> int:
-    """Return the core for the generator; servers have the first one."""
-    return (os.cpu_count() or 1) - 1
+def _start(
+    name: str, command: list[str], port_file: Path, *, has_long_turns: bool = False
+) -> tuple[ServerProcess, str]:
+    """Start a server that writes its port to a file; return it and its address; raises ProcessError."""
+    process = ServerProcess(name, command, folder=port_file.parent)
+    if has_long_turns:
+        _keep_turns_long(process.pid)
+    try:
+        return process, f"127.0.0.1:{process.wait_for_file(port_file)}"
+    except BaseException:
+        process.stop()
+        raise
+
+
+def _keep_turns_long(pid: int) -> None:
+    """Schedule a server that has just begun as verifier/host/engine.py does the verifier's workers."""
+    if hasattr(os, "sched_setscheduler"):
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0))

@@ -7,14 +7,13 @@ from typing import Any
 import redis
 
 from loadtest.bench.answers import WrongAnswer
+from loadtest.bench.gates import Gates
 from loadtest.bench.loads import Throughput
-from loadtest.bench.measured import ROUNDS, Measured, Ratio, in_turns, percentile
+from loadtest.bench.measured import Measured, Ratio, in_turns
 from loadtest.bench.result import Result
 from loadtest.bench.running import Server
 from loadtest.bench.setting import LARGE, MIDDLE, SMALL, Setting
-from loadtest.city import GATE_ID
 from loadtest.process_tree import pss_mib
-from verifier.client import VerifierClient
 from verifier.verdict import Verdict
 from verifier.wire.status_record import RECORD_BYTES, Colour
 from verifier.wire.status_store import (
@@ -26,7 +25,9 @@ from verifier.wire.status_store import (
     status_key,
 )
 
-_CALLS = 5_000
+# So many a connection that making it counts little; a call of the naive one takes several times as long.
+_CALLS, _NAIVE_CALLS = 20_000, 8_000
+_ROUNDS = 3  # they take seconds each
 _CHANGES = 80
 # Each connection is some worker's; that 16 all miss one of two is a chance of 1 in 32 768.
 _GATES = 16
@@ -42,15 +43,15 @@ _FEED, _FEED_ENTRIES = "a feed", 5_000
 def throughput(setting: Setting, result: Result) -> float:
     """Add verdicts a second over 500 connections, nothing pinned; return those of two workers."""
     loads, best = setting.loads(), setting.best
-    servers: dict[str, Server] = {
-        f"{best}, 1 worker": setting.verifier(best),
-        f"{best}, 2 workers": setting.verifier(best, workers=2),
-        "naive, 1 process": setting.naive(),
+    servers: dict[str, tuple[Server, int]] = {
+        f"{best}, 1 worker": (setting.verifier(best), _CALLS),
+        f"{best}, 2 workers": (setting.verifier(best, workers=2), _CALLS),
+        "naive, 1 process": (setting.naive(), _NAIVE_CALLS),
     }
     found: dict[str, list[Throughput]] = {name: [] for name in servers}
-    for _ in range(ROUNDS):
-        for name, server in servers.items():
-            found[name].append(loads.unary_throughput(server, _CALLS))
+    for _ in range(_ROUNDS):
+        for name, (server, calls) in servers.items():
+            found[name].append(loads.unary_throughput(server, calls))
     per_s, cpu = {}, {}
     for name, rounds in found.items():
         what = f"{name}, 500 connections"
@@ -65,7 +66,6 @@ def throughput(setting: Setting, result: Result) -> float:
     what = "verdicts of a core-second, two workers together / one"
     result.ratio(Ratio("whole machine", what, together, aim=1.9, is_floor=True))
     result.ratio(Ratio.of("naive", f"verdicts a second: {one} / naive", per_s[one], per_s[naive]))
-    result.cost("unary_us", cpu[two].median)
     return per_s[two].median
 
 
@@ -75,7 +75,9 @@ def size(setting: Setting, result: Result) -> None:
         records: (setting.loads(records), setting.verifier(setting.best, credentials=records))
         for records in (SMALL, MIDDLE, LARGE)
     }
-    turns = in_turns({records: partial(loads.batch_us, one) for records, (loads, one) in measured.items()})
+    turns = in_turns(
+        {records: partial(loads.batch_us, one) for records, (loads, one) in measured.items()}, _ROUNDS
+    )
     found = {
         records: Measured(f"a verdict in a batch, {records:,} credentials, server CPU", "µs", samples)
         for records, samples in turns.items()
@@ -92,30 +94,27 @@ def size(setting: Setting, result: Result) -> None:
 def status_change(setting: Setting, result: Result) -> None:
     """Add the times from a change in Redis to its verdict at every worker, under load."""
     city, verifier = setting.city(), setting.verifier(setting.best, workers=2)
-    samples = []
-    gates = [
-        VerifierClient(verifier.address, gate_id=GATE_ID, bearer_key=city.gate_key) for _ in range(_GATES)
-    ]
-    try:
-        with setting.loads().unary_meanwhile(verifier, per_s=_LOAD_PER_S):
-            qr_text = city.code(1)
-            for change in range(_CHANGES):
-                colour = Colour.YELLOW if change % 2 == 0 else Colour.GREEN
-                began = time.perf_counter()
-                city.set_colour(1, colour)
-                for gate in gates:
-                    while gate.verify(qr_text).verdict is not Verdict[colour.name]:
-                        if time.perf_counter() - began > _WAIT_S:
-                            raise WrongAnswer("a status change did not arrive")
-                samples.append((time.perf_counter() - began) * 1000)
-                time.sleep(_CHANGE_EVERY_S)
-    finally:
-        for gate in gates:
-            gate.close()
+    qr_text, samples = city.code(1), []
+    with (
+        Gates(verifier.address, count=_GATES, key=city.gate_key) as gates,
+        setting.loads().unary_meanwhile(verifier, per_s=_LOAD_PER_S, beside=lambda: gates.asked),
+    ):
+        for change in range(_CHANGES):
+            colour = Colour.YELLOW if change % 2 == 0 else Colour.GREEN
+            began = time.perf_counter()
+            city.set_colour(1, colour)
+            for gate in range(_GATES):
+                while gates.ask(gate, qr_text) is not Verdict[colour.name]:
+                    if time.perf_counter() - began > _WAIT_S:
+                        raise WrongAnswer("a status change did not arrive")
+            samples.append((time.perf_counter() - began) * 1000)
+            time.sleep(_CHANGE_EVERY_S)
     what = f"status change to verdict at {_GATES} connections, under load"
     result.add("status", Measured(what, "ms", tuple(samples)))
-    p99 = Measured("p99", "ms", (percentile(samples, 99),))
-    result.ratio(Ratio.of("status", "p99 from status change to verdict / 200 ms", p99, 200, aim=1))
+    # Too few for a p99; what holds for the longest of them holds for it.
+    longest = Measured("longest", "ms", (max(samples),))
+    what = f"the longest of {_CHANGES} from status change to verdict / 200 ms, aim of p99"
+    result.ratio(Ratio.of("status", what, longest, 200, aim=1))
 
 
 def memory(setting: Setting, result: Result) -> None:

@@ -96,7 +96,7 @@ class Setting:
         return self._naive
 
     def empty(self, engine: str) -> EmptyServer:
-        """Return a server on that engine that does nothing."""
+        """Return a server on that engine that does nothing, with the verifier's settings, or STOCK."""
         if engine not in self._empty:
             self._empty[engine] = EmptyServer(engine, folder=self.folder)
             self._stack.callback(self._empty[engine].process.stop)

@@ -17,9 +17,8 @@ from issuer.keys.ring import Signing
 from issuer.signing import Credential, sign_bundle, windows_of
 from issuer.v1 import issuer_pb2 as pb
 from loadtest.bench.answers import WrongAnswer
-from loadtest.bench.measured import Measured, Ratio, cpu_us, in_turns, on_core
+from loadtest.bench.measured import Measured, Ratio, cpu_us, first_core, in_turns, last_core, on_core
 from loadtest.bench.result import Result
-from loadtest.bench.running import last_core
 from loadtest.bench.setting import Setting
 from loadtest.corpus import Enrolled
 from loadtest.residents import Resident, enrol
@@ -95,7 +94,7 @@ def _message(key: KeyStore) -> bytes:
 def _core_us(key: KeyStore) -> float:
     signing, rng = _signing(key), random.Random(1)
     credentials = [Credential(CredentialKind.PHONE, index, 1, "") for index in range(1, _CORE_BUNDLES + 1)]
-    with on_core(0, psutil.Process()):
+    with on_core(first_core(), psutil.Process()):
         began = time.process_time()
         for credential in credentials:
             windows = windows_of(credential, window_count=WINDOWS, now=_NOW)
@@ -113,7 +112,7 @@ def _issuer_us(
 ) -> float:
     indices = [one.credential_index for one in population]
     request = pb.IssueBundlesRequest(credential_indices=indices, window_count=WINDOWS)
-    with on_core(0, issuer), on_core(last_core(), psutil.Process()):
+    with on_core(first_core(), issuer), on_core(last_core(), psutil.Process()):
         before = issuer.cpu_times()
         answers = list(client.issuer.IssueBundles(request))
         after = issuer.cpu_times()

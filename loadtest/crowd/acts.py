@@ -1,74 +1,64 @@
 """Does to the servers what the scenario says, when it says so, by the user's command."""
 
-import os
-import re
 import shlex
-import tempfile
-import time
-from collections.abc import Callable, Sequence
-from typing import IO, Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 import gevent
 
+from loadtest.crowd import command
 from loadtest.crowd.options import CHANGES_KEY
 from loadtest.recording import DoneAct
 from loadtest.scenario import Act
 
 _TIMEOUT_S: Final = 20
-_LOOK_S: Final = 0.01
-_MOST_BYTES: Final = 1 << 20
-_ENDED: Final = re.compile(rb"^exit (?P<code>[0-9]+)\n\Z", re.MULTILINE)
+# What an act leaves behind, by its first word, and what puts that right.
+_PUT_RIGHT: Final = {"freeze": "thaw", "kill": "start"}
 
 
 def carry_out_all(
-    acts: Sequence[Act], *, began_at: float, duration_s: float, hand: str, done: Callable[[DoneAct], None]
+    acts: Sequence[Act],
+    *,
+    began_at: float,
+    duration_s: float,
+    hand: str,
+    now: Callable[[], float],
+    done: Callable[[DoneAct], None],
 ) -> None:
-    """Carry out acts at their moments, `began_at` in Unix time; tells of each as soon as it is done."""
+    """Carry out acts at their moments, `began_at` by the clock `now`; tells of each as soon as it is done."""
     for act in sorted(acts, key=lambda act: act.at):
         at = began_at + act.at * duration_s
-        while (ahead_s := at - time.time()) > 0:
+        while (ahead_s := at - now()) > 0:
             gevent.sleep(ahead_s)
-        done(_carry_out(act.name, hand))
+        done(carry_out(act.name, hand, now))
 
 
-def _carry_out(name: str, hand: str) -> DoneAct:
-    at, began = time.time(), time.perf_counter()
+def carry_out(name: str, hand: str, now: Callable[[], float]) -> DoneAct:
+    """Carry out one act; takes 20 s at most."""
+    at = now()
     # The generators do that themselves.
     problem = "" if name == CHANGES_KEY else _ask(hand, name)
-    return DoneAct(name, at, time.perf_counter() - began, problem)
+    return DoneAct(name, at, now() - at, problem)
+
+
+def left_undone(acts: Iterable[Act], *, until: float, done: Iterable[str]) -> Sequence[str]:
+    """Return which acts are still needed where a run was stopped: nothing of the user's stays frozen or dead.
+
+    `until` is the fraction of the run that has passed: what was due by then may have begun.
+    """
+    begun = [act.name.partition("-") for act in acts if act.at <= until]
+    needed = [f"{_PUT_RIGHT[verb]}-{what}" for verb, _, what in begun if verb in _PUT_RIGHT]
+    return [name for name in needed if name not in set(done)]
 
 
 def _ask(hand: str, name: str) -> str:
     """Return why it could not be done; "" when it is."""
-    with tempfile.TemporaryFile() as said:
-        try:
-            _spawn([*shlex.split(hand), name], said.fileno())
-        except OSError as error:
-            return f"{hand}: {error.strerror}"
-        until = time.monotonic() + _TIMEOUT_S
-        while (ended := _ENDED.search(_content(said))) is None:
-            if time.monotonic() > until:
-                return f"no answer within {_TIMEOUT_S} s"
-            gevent.sleep(_LOOK_S)
-        if ended["code"] == b"0":
-            return ""
-        lines = _content(said)[: ended.start()].decode(errors="replace").splitlines()
-        return lines[-1].strip() if lines else f"exit code {ended['code'].decode()}"
-
-
-def _spawn(command: Sequence[str], output: int) -> None:
-    """Run a command, with its exit code as the last line of its output.
-
-    Not by subprocess: gevent's forks, and gRPC, where it is in use, interferes with who forks. Not by waiting
-    for the process either, since gevent takes the exit codes of all children where Locust has forked.
-    """
-    os.posix_spawn(
-        "/bin/sh",
-        ["sh", "-c", '"$@"; echo "exit $?"', "sh", *command],
-        os.environ,
-        file_actions=[(os.POSIX_SPAWN_DUP2, output, descriptor) for descriptor in (1, 2)],
-    )
-
-
-def _content(file: IO[bytes]) -> bytes:
-    return os.pread(file.fileno(), _MOST_BYTES, 0)
+    try:
+        ended = command.run([*shlex.split(hand), name], _TIMEOUT_S)
+    except OSError as error:
+        return f"{hand}: {error.strerror}"
+    if ended is None:
+        return f"no answer within {_TIMEOUT_S} s"
+    if ended.exit_code == 0:
+        return ""
+    return ended.said[-1].strip() if ended.said else f"exit code {ended.exit_code}"

@@ -13,6 +13,9 @@ class Sender(Protocol):
     def send(self, arrivals: "Sequence[Arrival]") -> None:
         """Send scans, which have a place under the bound each; returns at once."""
 
+    def leave(self, count: int) -> None:
+        """Wait for `count` scans no longer: they are not sent any more."""
+
 
 @dataclass(slots=True)
 class Arrival:

@@ -34,7 +34,8 @@ class Bound:
             self._tally.due(arrival.due)
         if behind_s > self._patience_s:
             for arrival in arrivals:
-                self._tally.missed(arrival.due)
+                self._tally.missed(arrival.due, arrival.scan, now)
+                arrival.sender.leave(1)
             return
         fits = 0 if self._line else max(0, self._most - self._tally.under_way)
         for arrival in arrivals[fits:]:
@@ -50,7 +51,9 @@ class Bound:
         """Send those in line for whom there is room by now; the impatient leave."""
         now = self._now()
         while self._line and now - self._line[0].due > self._patience_s:
-            self._tally.missed_by_server(self._line.popleft().due)
+            arrival = self._line.popleft()
+            self._tally.missed_by_server(arrival.due, arrival.scan, now)
+            arrival.sender.leave(1)
         room = min(len(self._line), self._most - self._tally.under_way)
         by_sender: dict[Sender, list[Arrival]] = {}
         for _ in range(room):
@@ -61,7 +64,8 @@ class Bound:
 
     def clear(self) -> None:
         """Send nobody any more."""
-        self._line.clear()
+        while self._line:
+            self._line.popleft().sender.leave(1)
 
     def _send(self, sender: Sender, arrivals: Sequence[Arrival], now: float) -> None:
         self._tally.sent(now, len(arrivals))

@@ -1,7 +1,7 @@
 """The master's part of a run, or that of the only process: merges, carries out acts, judges, writes."""
 
 import logging
-import time
+import math
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -10,19 +10,22 @@ from typing import Final
 import gevent
 
 from loadtest import measures, percentiles
-from loadtest.crowd.acts import carry_out_all
+from loadtest.crowd.acts import carry_out, carry_out_all, left_undone
 from loadtest.crowd.given_corpus import LEAD_S
 from loadtest.crowd.machine import describe_machine
 from loadtest.crowd.options import LoadOptions
 from loadtest.crowd.report import Report
 from loadtest.crowd.tally import MOST_WRONG
-from loadtest.recording import DoneAct, Generator, Plan, Recording, Second
+from loadtest.recording import DoneAct, Generator, Plan, Recording
 
 RIGHT, MISSED, PROVES_NOTHING = 0, 1, 3
 # After everybody's patience is over: generators wait 5 s longer for what is still under way, and then report.
 _SPARE_S: Final = 10.0
-# Seconds of the clock that are surely whole are packed: hours have many.
-_OPEN_SECONDS: Final = 60
+# Where the generator itself keeps more of the crowd away, nobody saw what such a crowd does to the server.
+_MOST_MISSED: Final = 0.01
+# How far the number of those who came may be from what was asked for, besides chance.
+_MOST_ASTRAY: Final = 0.01
+_DEVIATIONS: Final = 4
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +35,8 @@ class _Seen:
     """What is known of a generator."""
 
     name: str
+    reports: int = 0
+    last_number: int = 0  # of its reports
     sites: int = 0
     cpu_s: float = 0.0
     longest_pause_s: float = 0.0
@@ -42,13 +47,16 @@ class _Seen:
 class Control:
     """One run, from its begin to its exit code."""
 
-    def __init__(self, options: LoadOptions, generators: Iterable[str]) -> None:
-        """Begin, with the generators that take part, by the ids that Locust has for them."""
+    def __init__(self, options: LoadOptions, generators: Iterable[str], now: Callable[[], float]) -> None:
+        """Begin, with the generators that take part, by the ids that Locust has for them.
+
+        `now` is a clock of Unix time that never jumps.
+        """
         self.options: Final = options
+        self._now = now
         self.name: Final = uuid.uuid4().hex
-        self.began_at: Final = time.time() + LEAD_S
+        self.began_at: Final = now() + LEAD_S
         self._generators = {one: _Seen(f"generator-{n}") for n, one in enumerate(generators, 1)}
-        self._problems: list[str] = []
         scenario = options.scenario
         self.recording: Final = Recording(
             plan=Plan(
@@ -71,18 +79,14 @@ class Control:
             began_at=self.began_at,
             duration_s=scenario.duration_s,
             hand=options.hand,
+            now=now,
             done=self._done,
         )
 
     @property
     def passed_s(self) -> float:
         """Seconds since the begin; below 0 before it."""
-        return time.time() - self.began_at
-
-    @property
-    def problems(self) -> list[str]:
-        """Why the run proves nothing; empty if it does."""
-        return self._problems
+        return self._now() - self.began_at
 
     def has_ended(self) -> bool:
         """Tell whether there is nothing more to wait for."""
@@ -93,8 +97,8 @@ class Control:
 
     def wait_for_reports(self, timeout_s: float) -> None:
         """Wait for the last reports, as when the run was stopped."""
-        until = time.monotonic() + timeout_s
-        while not self.has_ended() and time.monotonic() < until:
+        until = self._now() + timeout_s
+        while not self.has_ended() and self._now() < until:
             gevent.sleep(0.02)
 
     def note_who_is_there(self, generators: Iterable[str]) -> None:
@@ -110,10 +114,9 @@ class Control:
         # Those who join later take part as well.
         seen = self._generators.setdefault(generator, _Seen(f"generator-{len(self._generators) + 1}"))
         seen.sites, seen.cpu_s, seen.longest_pause_s = report.sites, report.cpu_s, report.longest_pause_s
-        seen.has_ended = report.is_last
+        seen.reports, seen.last_number, seen.has_ended = seen.reports + 1, report.number, report.is_last
         for at, second in report.seconds.items():
-            self.recording.seconds.setdefault(at, Second()).add(second)
-        self._pack()
+            self.recording.add_second(at, second)
         for problem in report.problems:
             self._problem(f"{seen.name}: {problem}")
         for wrong in report.wrong:
@@ -127,19 +130,24 @@ class Control:
     def finish(self, more_problems: Iterable[str]) -> int:
         """Judge the run, write results.json and the tables for programs, and return the exit code."""
         self._acting.kill()
+        self._put_servers_right()
         recording, options = self.recording, self.options
         for problem in more_problems:
             self._problem(problem)
         self._look_for_gaps()
+        self._look_for_people()
         passed_s = max(1.0, min(self.passed_s, options.scenario.duration_s))
         recording.generators = [
-            Generator(one.name, one.cpu_s / passed_s, one.sites) for one in self._generators.values()
+            Generator(one.name, one.cpu_s / passed_s, one.sites, one.longest_pause_s)
+            for one in self._generators.values()
         ]
         pauses = [one.longest_pause_s for one in self._generators.values()]
         recording.machine = describe_machine() | {
             "longest pause of a generator": f"{max(pauses, default=0) * 1000:.0f} ms"
         }
         recording.thresholds = measures.judge(recording, options.scenario.thresholds)
+        for problem in measures.unseen(recording, recording.thresholds):
+            self._problem(problem)
         recording.limited_by = measures.limited_by(recording)
         options.results.mkdir(parents=True, exist_ok=True)
         recording.write(options.results)
@@ -150,7 +158,7 @@ class Control:
         # A wrong verdict is proven, whatever else went wrong.
         if self.recording.total().wrong:
             return MISSED
-        if self._problems:
+        if self.recording.problems:
             return PROVES_NOTHING
         return RIGHT if all(one.is_met for one in self.recording.thresholds) else MISSED
 
@@ -163,14 +171,38 @@ class Control:
         for one in self._generators.values():
             if not one.has_ended:
                 self._problem(f"{one.name} did not report its end")
+            if one.reports != one.last_number:
+                self._problem(f"{one.last_number - one.reports} reports of {one.name} got lost")
         undone = len(scenario.acts) - len(self.recording.acts)
         if undone:
             self._problem(f"{undone} of {len(scenario.acts)} acts were not done")
         for act in self.recording.acts:
             if act.problem:
                 self._problem(f"{act.name} could not be done: {act.problem}")
-        if not self.recording.total().due:
+
+    def _look_for_people(self) -> None:
+        """Compare who was due with who had to be, and with what became of them."""
+        total, options = self.recording.total(), self.options
+        if not total.due:
             self._problem("nobody came")
+        if total.missed > _MOST_MISSED * total.due:
+            self._problem(f"the generators could not send {total.missed:,} of {total.due:,} scans")
+        ended = total.right + total.wrong + total.failed + total.missed + total.missed_by_server
+        if ended != total.due:
+            self._problem(f"of {total.due:,} scans that were due, {ended:,} came to an end")
+        planned = options.planned()
+        noise = _DEVIATIONS * math.sqrt(planned) + _MOST_ASTRAY * planned
+        is_whole = options.arrivals != "closed" and self.passed_s >= options.scenario.duration_s
+        if is_whole and abs(total.due - planned) > noise:
+            self._problem(f"{total.due:,} scans were due, where {planned:,.0f} were planned")
+
+    def _put_servers_right(self) -> None:
+        """Thaw and start what a run that was stopped left frozen or dead."""
+        scenario, done = self.options.scenario, [act.name for act in self.recording.acts]
+        for name in left_undone(scenario.acts, until=self.passed_s / scenario.duration_s, done=done):
+            act = carry_out(name, self.options.hand, self._now)
+            if act.problem:
+                self._problem(f"{name} could not be done: {act.problem}")
 
     def _done(self, act: DoneAct) -> None:
         self.recording.acts.append(act)
@@ -178,11 +210,5 @@ class Control:
         log("%s %s", act.name, f"could not be done: {act.problem}" if act.problem else "done")
 
     def _problem(self, problem: str) -> None:
-        if problem not in self._problems:
-            self._problems.append(problem)
-
-    def _pack(self) -> None:
-        whole = int(time.time()) - _OPEN_SECONDS
-        for at in [at for at in (whole, whole - 1, whole - 2) if at in self.recording.seconds]:
-            self.recording.seconds[at].honest.pack()
-            self.recording.seconds[at].hostile.pack()
+        if problem not in self.recording.problems:
+            self.recording.problems.append(problem)

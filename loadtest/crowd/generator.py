@@ -11,8 +11,9 @@ import gevent
 
 from loadtest.corpus_file import CorpusError
 from loadtest.crowd.bound import Bound
+from loadtest.crowd.clock import steady_clock
 from loadtest.crowd.connection import CannotConnect, Target
-from loadtest.crowd.given_corpus import LEAD_S, UnfitCorpus, open_corpus
+from loadtest.crowd.given_corpus import UnfitCorpus, open_corpus
 from loadtest.crowd.lines import Shared
 from loadtest.crowd.options import LoadOptions
 from loadtest.crowd.report import Report
@@ -21,8 +22,6 @@ from loadtest.crowd.tally import Tally
 from loadtest.crowd.verdicts import Verdicts
 
 _TURN_S: Final = 0.1
-# A site that opens later than that replaces one of a generator that is gone: it does not make up for it.
-_OPENS_WITHIN_S: Final = 5.0
 # What may still be under way after everybody's patience is over, on a machine without a moment to spare.
 _SPARE_S: Final = 5.0
 
@@ -43,15 +42,14 @@ class Generator:
         send: Callable[[Report], None],
         tell: Callable[[str, float, int, Exception | None], None],
     ) -> None:
-        """Begin a moment from now, or where the others are: `passed_s` after their begin.
+        """Take part in a run that began `passed_s` ago; below 0 it is still to begin.
 
         `send` takes a report to the master, about one a second; `tell` is Locust's own statistics. Raises
         CannotGenerate.
         """
-        # A clock that is set while we run would make people wait for hours.
-        self._offset = time.time() - time.monotonic()
+        self.now: Final = steady_clock()
         self._options, self._run, self._send_report = options, run, send
-        self.began_at: Final = self.now() + LEAD_S - passed_s
+        self.began_at: Final = self.now() - passed_s
         self._end = self.began_at + options.scenario.duration_s
         try:
             self._corpus = open_corpus(options)
@@ -72,6 +70,7 @@ class Generator:
         self._sites: set[Site] = set()
         self._sites_opened = 0
         self._problems: list[str] = []
+        self._reports = 0
         self._began_cpu_s = self._seen_cpu_s = time.process_time()
         self._longest_pause_s = 0.0
         self._is_over = False
@@ -79,20 +78,13 @@ class Generator:
         gevent.get_hub().threadpool.maxsize = options.max_in_flight + options.scenario.sites
         self._turning = gevent.spawn(self._turn)
 
-    def now(self) -> float:
-        """Return the Unix time."""
-        return time.monotonic() + self._offset
-
     def run_site(self) -> None:
         """Open a site, and return when the run is over; closes it also when the greenlet is killed."""
-        passed_s = self.now() - self.began_at
-        opens_with_all = self._options.openings.rate_at(0) >= 1 and passed_s < _OPENS_WITHIN_S
-        site = Site(
-            self._shared,
-            self._corpus,
-            began_at=self.began_at,
-            from_s=0.0 if opens_with_all else max(0.0, passed_s),
-        )
+        opens_s = self._options.site_opens_s(self.now() - self.began_at)
+        # Those that are open from the begin connect before it.
+        while opens_s and (ahead_s := self.began_at + opens_s - self.now()) > 0:
+            gevent.sleep(ahead_s)
+        site = Site(self._shared, self._corpus, began_at=self.began_at, from_s=opens_s)
         self._sites.add(site)
         self._sites_opened += 1
         try:
@@ -144,13 +136,9 @@ class Generator:
     def _has_ended(self, now: float) -> bool:
         if now < self._end:
             return False
-        left = self._tally.under_way + self._bound.waiting
-        if not left and not self._sites:
+        if not (self._tally.under_way or self._bound.waiting or self._sites):
             return True
-        if now < self._end + 2 * self._options.patience_s + _SPARE_S:
-            return False
-        self._problems.append(f"{left} scans never ended")
-        return True
+        return now >= self._end + 2 * self._options.patience_s + _SPARE_S
 
     def _finish(self) -> None:
         self._is_over = True
@@ -158,8 +146,10 @@ class Generator:
         self._report(None, is_last=True)
 
     def _report(self, before: int | None, *, is_last: bool) -> None:
+        self._reports += 1
         report = Report(
             run=self._run,
+            number=self._reports,
             seconds=self._tally.take() if before is None else self._tally.take(before),
             wrong=self._tally.take_wrong(),
             problems=self._problems,

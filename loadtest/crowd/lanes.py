@@ -15,6 +15,7 @@ from loadtest.crowd.lines import Line, Shared
 from verifier.v1 import verifier_pb2 as pb
 
 _TOO_LATE = grpc.StatusCode.DEADLINE_EXCEEDED.name
+_CLOSED = grpc.StatusCode.CANCELLED.name
 
 
 @dataclass(slots=True)
@@ -24,7 +25,6 @@ class _Sent:
     arrival: Arrival
     attempt: int
     deadline: float  # Unix time
-    is_given_up: bool = False  # nobody waits for its answer any more, but it will come first
 
 
 class _Lane:
@@ -32,7 +32,6 @@ class _Lane:
 
     def __init__(self) -> None:
         self.sent: Final[deque[_Sent]] = deque()
-        self.waited_for = 0
         self._requests: Final[SimpleQueue] = SimpleQueue()
         self.call: Any = None  # of gRPC; None before it is made
 
@@ -43,7 +42,6 @@ class _Lane:
     def put(self, sent: _Sent, request: pb.VerifyCodeRequest) -> None:
         """Send a scan."""
         self.sent.append(sent)
-        self.waited_for += 1
         self._requests.put(pb.StreamVerifyRequest(scan=request))
 
     def end(self) -> None:
@@ -62,27 +60,19 @@ class Stream(Line):
         self._lane: _Lane | None = None
 
     def give_up_overdue(self, now: float) -> None:
-        """End attempts whose deadline passed. A lane on which nobody is waited for any more is left."""
+        """Leave a lane whose next answer is overdue, as one that broke.
+
+        What is on a lane cannot be taken back. If the others stayed, scans that are given up would pile up
+        on it behind those, beyond the bound.
+        """
         lane = self._lane
-        if lane is None:
-            return
-        overdue = []
-        for sent in lane.sent:
-            if sent.deadline > now:
-                break
-            if not sent.is_given_up:
-                sent.is_given_up = True
-                lane.waited_for -= 1
-                overdue.append(sent)
-        if overdue and not lane.waited_for:
-            self._leave(lane)
-        for sent in overdue:
-            self._attempt_failed(sent, now, _TOO_LATE)
+        if lane is not None and lane.sent and lane.sent[0].deadline <= now:
+            self._leave(lane, _TOO_LATE)
 
     def close(self) -> None:
         """End the lane and the connection."""
         if self._lane is not None:
-            self._leave(self._lane)
+            self._leave(self._lane, _CLOSED)
         super().close()
 
     def _send(self, arrivals: Sequence[Arrival]) -> None:
@@ -97,7 +87,7 @@ class Stream(Line):
         self._lane.put(_Sent(arrival, attempt, deadline), self._request(arrival))
 
     def _read(self, lane: _Lane) -> None:
-        """Take answers until the lane ends; who is still waited for then has failed an attempt."""
+        """Take answers until the lane ends."""
         status = "ended by the server"
         try:
             lane.call = self._stream_verify(lane.requests(), metadata=self._attempts.metadata)
@@ -105,24 +95,24 @@ class Stream(Line):
                 if not lane.sent:
                     status = "an answer without a scan"
                     break
-                self._take(lane, lane.sent.popleft(), answer.verdict)
+                self._take(lane.sent.popleft(), answer.verdict)
         except grpc.RpcError as error:
             status = status_of(error)
-        self._leave(lane)
-        now = self.shared.now()
-        for sent in lane.sent:
-            if not sent.is_given_up:
-                self._attempt_failed(sent, now, status)
+        finally:
+            self._leave(lane, status)
 
-    def _leave(self, lane: _Lane) -> None:
+    def _leave(self, lane: _Lane, status: str) -> None:
+        """End a lane; who is still waited for on it has failed an attempt."""
         if self._lane is lane:
             self._lane = None
         lane.end()
+        waited_for = tuple(lane.sent)
+        lane.sent.clear()
+        now = self.shared.now()
+        for sent in waited_for:
+            self._attempt_failed(sent, now, status)
 
-    def _take(self, lane: _Lane, sent: _Sent, answer: pb.VerifyCodeResponse) -> None:
-        if sent.is_given_up:
-            return
-        lane.waited_for -= 1
+    def _take(self, sent: _Sent, answer: pb.VerifyCodeResponse) -> None:
         now = self.shared.now()
         failure = self._answered(sent.arrival, now, answer)
         self.shared.tell("StreamVerify", now - sent.arrival.due, answer.ByteSize(), failure)

@@ -36,20 +36,30 @@ class Line(ABC):
 
     def __init__(self, shared: Shared) -> None:
         self.shared: Final = shared
-        self.under_way = 0
+        self._waited_for = 0
         self._is_idle = Event()
         self._is_idle.set()
         self._channel: Final[grpc.Channel] = shared.target.connect()
         self._attempts: Final = Attempts(shared.options, shared.target, shared.tally, shared.now)
 
+    def arrive(self, arrivals: Sequence[Arrival], wanted_at: float) -> None:
+        """Have people sent when there is room; from here on to their end they are waited for."""
+        self._waited_for += len(arrivals)
+        self._is_idle.clear()
+        self.shared.bound.arrive(arrivals, wanted_at)
+
     def send(self, arrivals: Sequence[Arrival]) -> None:
         """Send scans; returns at once."""
-        self.under_way += len(arrivals)
-        self._is_idle.clear()
         self._send(arrivals)
 
+    def leave(self, count: int) -> None:
+        """Wait for `count` scans no longer."""
+        self._waited_for -= count
+        if not self._waited_for:
+            self._is_idle.set()
+
     def wait_until_idle(self) -> None:
-        """Return when nothing is under way."""
+        """Return when nobody is under way, or stands in line to be sent."""
         self._is_idle.wait()
 
     def give_up_overdue(self, now: float) -> None:  # noqa: B027 - calls have deadlines of gRPC's own
@@ -75,10 +85,9 @@ class Line(ABC):
         return self.shared.verdicts.gave_up(arrival, now, status)
 
     def _ended(self, count: int) -> None:
-        """Make room for others: `count` scans are through."""
-        self.under_way -= count
-        if not self.under_way:
-            self._is_idle.set()
+        """Make room for others: `count` scans that were sent are through."""
+        self.shared.tally.ended(count)
+        self.leave(count)
         self.shared.bound.advance()
 
 
@@ -94,6 +103,12 @@ class Unary(Line):
             gevent.spawn(self._scan, arrival)
 
     def _scan(self, arrival: Arrival) -> None:
+        try:
+            self._ask(arrival)
+        finally:
+            self._ended(1)
+
+    def _ask(self, arrival: Arrival) -> None:
         failure: Exception | None
         size = 0
         try:
@@ -106,7 +121,6 @@ class Unary(Line):
             failure = self._answered(arrival, now, answer)
             size = answer.ByteSize()
         self.shared.tell("VerifyCode", now - arrival.due, size, failure)
-        self._ended(1)
 
 
 class Batch(Line):
@@ -122,6 +136,12 @@ class Batch(Line):
             gevent.spawn(self._call, arrivals[first : first + size])
 
     def _call(self, arrivals: Sequence[Arrival]) -> None:
+        try:
+            self._ask(arrivals)
+        finally:
+            self._ended(len(arrivals))
+
+    def _ask(self, arrivals: Sequence[Arrival]) -> None:
         failures: list[Exception | None]
         size = 0
         request = pb.VerifyCodesRequest(scans=[self._request(arrival) for arrival in arrivals])
@@ -136,13 +156,12 @@ class Batch(Line):
             size = answer.ByteSize()
         failure = next((one for one in failures if one is not None), None)
         self.shared.tell("VerifyCodes", now - arrivals[0].due, size, failure)
-        self._ended(len(arrivals))
 
     def _judge(
         self, arrivals: Sequence[Arrival], now: float, answer: pb.VerifyCodesResponse
     ) -> list[Exception | None]:
-        answered = zip(arrivals, answer.verdicts, strict=False)
-        failures = [self._answered(arrival, now, verdict) for arrival, verdict in answered]
-        # A call that is answered in part breaks the API.
-        missing = arrivals[len(answer.verdicts) :]
-        return failures + [self._gave_up(arrival, now, "too few verdicts") for arrival in missing]
+        # Such an answer breaks the API, and whose the verdicts are is anybody's guess.
+        if len(answer.verdicts) != len(arrivals):
+            return [self._gave_up(arrival, now, "too few or too many verdicts") for arrival in arrivals]
+        answered = zip(arrivals, answer.verdicts, strict=True)
+        return [self._answered(arrival, now, verdict) for arrival, verdict in answered]

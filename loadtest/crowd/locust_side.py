@@ -5,9 +5,11 @@ worker has a Generator, the only process has both. Messages of ours go over Locu
 """
 
 import logging
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import gevent
@@ -22,9 +24,10 @@ from locust.runners import STATE_MISSING, LocalRunner, MasterRunner, Runner, Wor
 from rich.console import Console
 
 from loadtest import percentiles
+from loadtest.crowd.clock import steady_clock
 from loadtest.crowd.control import PROVES_NOTHING, Control
 from loadtest.crowd.given_corpus import UnfitCorpus, open_corpus
-from loadtest.crowd.options import LoadOptions, OptionError, add_options, read_options
+from loadtest.crowd.options import LoadOptions, OptionError, add_options, read_options, require_room
 from loadtest.crowd.report import Report
 
 if TYPE_CHECKING:
@@ -84,6 +87,7 @@ class LocustSide:
         self._ending: gevent.Greenlet | None = None
         self._finished: Control | None = None
         self._corpus_of_ours = ""
+        self._runs = 0
 
     def connect(self, events: Events) -> None:
         """Listen to Locust."""
@@ -100,6 +104,8 @@ class LocustSide:
         if self.control is None:
             self._is_over = False
             self._ticks_before_start = 0
+            # What the web UI's own field and requests to it say is what the user wants now.
+            self._take_common_options(is_last_word=True)
 
     def open_sites(self) -> int | None:
         """Return how many sites have to be open now; None when the run is over."""
@@ -112,11 +118,8 @@ class LocustSide:
             self.control.note_who_is_there(one for one in clients if clients[one].state != STATE_MISSING)
         if self.control.has_ended():
             return None
-        passed_s = self.control.passed_s
-        vars(self._parsed)[_PASSED_S] = max(0.0, passed_s)
-        return self.control.options.open_sites(
-            min(max(0.0, passed_s), self.control.options.scenario.duration_s)
-        )
+        vars(self._parsed)[_PASSED_S] = self.control.passed_s
+        return self.control.options.begun_sites(self.control.passed_s)
 
     def _sites_before_start(self) -> int | None:
         """Return how many are open at the begin, and so have Locust begin."""
@@ -156,8 +159,6 @@ class LocustSide:
         # With --json, standard output is for the program that reads it.
         console = Console(stderr=bool(self._parsed.json), highlight=False, soft_wrap=False)
         percentiles.show(self._finished.recording, console)
-        for problem in self._finished.problems:
-            console.print(f"the run proves nothing: {problem}", style="red", markup=False)
         console.print(f"results: {self._finished.options.results}", markup=False)
 
     def _take_report(self, environment: Environment, msg: Message, **_: Any) -> None:  # noqa: ARG002
@@ -171,7 +172,7 @@ class LocustSide:
 
         given = vars(self._parsed)
         run = self.control.name if self.control is not None else str(given[_RUN])
-        passed_s = 0.0 if self.control is not None else float(given[_PASSED_S])
+        passed_s = self.control.passed_s if self.control is not None else float(given[_PASSED_S])
 
         def send(report: Report) -> None:
             self._runner.send_message(_REPORT, report.to_json())
@@ -183,7 +184,7 @@ class LocustSide:
         except (OptionError, CannotGenerate) as error:
             self.generator = None
             _log.error("%s", error)
-            send(Report(run, {}, [], [str(error)], 0, 0.0, 0.0, is_last=True))
+            send(Report(run, 1, {}, [], [str(error)], 0, 0.0, 0.0, is_last=True))
 
     def _tell(self, method: str, took_s: float, size: int, failure: Exception | None) -> None:
         self._environment.events.request.fire(  # type: ignore[no-untyped-call]
@@ -211,7 +212,9 @@ class LocustSide:
         assert environment.runner is not None  # noqa: S101 - Locust made it before
         self._environment, self._runner = environment, environment.runner
         if not isinstance(self._runner, WorkerRunner):
-            self._take_common_options()
+            self._take_common_options(is_last_word=False)
+            # From here on users are no field of the web UI's own, since it has sites.
+            Morning.use_common_options = False
             self._runner.register_message(_REPORT, self._take_report)
             if self._parsed.headless:
                 environment.process_exit_code = PROVES_NOTHING  # until a run has ended
@@ -235,13 +238,16 @@ class LocustSide:
         if not isinstance(runner, WorkerRunner):
             generators = list(runner.clients) if isinstance(runner, MasterRunner) else ["local"]
             try:
-                self.control = Control(self._read_options(), generators)
+                options = self._read_options()
+                require_room(options, len(generators))
+                self._runs += 1
+                self.control = Control(_of_run(options, self._runs), generators, steady_clock())
             except OptionError as error:
                 _log.error("%s", error)
                 self._is_over = True
                 return
             vars(self._parsed)[_RUN] = self.control.name
-            vars(self._parsed)[_PASSED_S] = 0.0
+            vars(self._parsed)[_PASSED_S] = self.control.passed_s
         if not isinstance(runner, MasterRunner):
             self._generate()
 
@@ -267,14 +273,18 @@ class LocustSide:
         assert isinstance(parsed, Namespace)  # noqa: S101 - Locust parsed them
         return parsed
 
-    def _take_common_options(self) -> None:
-        """Let -t and -u mean what they mean with other locustfiles."""
+    def _take_common_options(self, *, is_last_word: bool) -> None:
+        """Let -t and -u mean what they mean with other locustfiles.
+
+        --duration and --sites go before them, unless they have the last word.
+        """
         given = self._parsed
-        if given.run_time and not given.duration:
+        if given.run_time and (is_last_word or not given.duration):
             given.duration = str(given.run_time)
-        if given.num_users and not given.sites:
+        if given.num_users and (is_last_word or not given.sites):
             given.sites = str(given.num_users)
-        given.run_time = given.num_users = None
+        # What is empty, Locust takes for 1 user.
+        given.run_time, given.num_users = None, 0
 
     def _read_options(self) -> LoadOptions:
         if self._corpus_of_ours:
@@ -290,6 +300,7 @@ class LocustSide:
             return
         try:
             options = self._read_options()
+            require_room(options, _expected_generators(parsed))
             if isinstance(runner, LocalRunner) or parsed.processes:
                 open_corpus(options).close()
         except (OptionError, UnfitCorpus) as error:
@@ -298,6 +309,18 @@ class LocustSide:
             for child in psutil.Process().children():
                 child.terminate()
             sys.exit(_EXIT_USAGE)
+
+
+def _of_run(options: LoadOptions, number: int) -> LoadOptions:
+    """Return the options of the `number`th run of this process, which the web UI can start: a folder each."""
+    if number == 1:
+        return options
+    return replace(options, results=options.results.with_name(f"{options.results.name}-{number}"))
+
+
+def _expected_generators(parsed: Namespace) -> int:
+    processes = int(parsed.processes or 1)
+    return max(os.cpu_count() or 1 if processes < 0 else processes, int(parsed.expect_workers or 1))
 
 
 def _listen(event: EventHook, listener: Callable[..., None]) -> None:

@@ -2,9 +2,11 @@
 
 import os
 import platform
-import subprocess
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+
+from loadtest.crowd import command
 
 _PACKAGES = ("grpcio", "locust", "gevent")
 _GIT_TIMEOUT_S = 5
@@ -35,19 +37,14 @@ def _processor() -> str:
 
 def _commit() -> str:
     """Return the commit, with a plus where files differ from it; "" where there is no repository."""
-    folder = Path(__file__).parent
+    commit = _git("rev-parse", "--short=12", "HEAD")
+    changes = _git("status", "--porcelain", "--untracked-files=no")
+    return commit[-1] + ("+" if changes else "") if commit else ""
+
+
+def _git(*about: str) -> Sequence[str]:
     try:
-        commit = _git(folder, "rev-parse", "--short=12", "HEAD")
-        return commit + ("+" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.SubprocessError):
-        return ""
-
-
-def _git(folder: Path, *command: str) -> str:
-    return subprocess.run(
-        ["git", "-C", str(folder), *command],
-        capture_output=True,
-        text=True,
-        timeout=_GIT_TIMEOUT_S,
-        check=True,
-    ).stdout.strip()
+        ended = command.run(["git", "-C", str(Path(__file__).parent), *about], _GIT_TIMEOUT_S)
+    except OSError:
+        return ()
+    return ended.said if ended is not None and ended.exit_code == 0 else ()

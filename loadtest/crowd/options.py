@@ -5,6 +5,7 @@ import shlex
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -20,6 +21,10 @@ ARRIVALS: Final = ("even", "poisson", "closed")
 CHANGES_KEY: Final = "crowd-changes-key"
 _MOST_IN_A_BATCH: Final = 1_000  # verifier.proto, VerifyCodes
 _MAX_GATE_ID: Final = 64  # verifier.proto
+# Locust looks once a second how many sites are to be open: sites are begun ahead, and wait for their moment.
+_AHEAD_S: Final = 1.5
+# A site that begins so late replaces one of a generator that is gone: it does not make up for it.
+_REPLACES_AFTER_S: Final = 5.0
 
 _Number = TypeVar("_Number", int, float)
 
@@ -59,6 +64,11 @@ class LoadOptions:
         return self.scenario.people_a_minute / 60 / self.scenario.sites
 
     @property
+    def most_together(self) -> int:
+        """How many scans of a site may be sent at once."""
+        return self.batch_size if self.flavour == "batch" else 1
+
+    @property
     def key_changes_at_s(self) -> float:
         """When people begin to show codes of the corpus's second key, seconds since the run began."""
         moments = [act.at for act in self.scenario.acts if act.name == CHANGES_KEY]
@@ -68,6 +78,39 @@ class LoadOptions:
         """Return how many sites are open `at_s` seconds after the run began; never none."""
         share = self.openings.rate_at(at_s / self.scenario.duration_s)
         return max(1, round(share * self.scenario.sites))
+
+    def begun_sites(self, at_s: float) -> int:
+        """Return how many sites have to be begun by then: those that open soon, too."""
+        soon_s = at_s + _AHEAD_S if at_s > 0 else 0.0
+        return max(self.open_sites(at_s), self.open_sites(soon_s))
+
+    def site_opens_s(self, at_s: float) -> float:
+        """Return when a site that is begun at `at_s` opens, or had to; both are seconds since the begin."""
+        opens_s = self._rose_at_s(at_s + _AHEAD_S) if at_s > 0 else 0.0
+        return opens_s if at_s - opens_s < _REPLACES_AFTER_S else at_s
+
+    def planned(self) -> float:
+        """Return how many scans are due over the whole run, in the mean, where sites open in steps."""
+        points = (*self.profile.points, *self.openings.points)
+        fractions = sorted({fraction for fraction, _ in points})
+        duration_s = self.scenario.duration_s
+        found = 0.0
+        for from_, to in pairwise(fractions):
+            middle = (from_ + to) / 2
+            sites = self.open_sites(middle * duration_s)
+            found += (to - from_) * self.profile.rate_at(middle) * sites
+        return found * self.per_site_s * duration_s
+
+    def _rose_at_s(self, at_s: float) -> float:
+        """Return when the number of open sites last rose to what it is at `at_s`."""
+        open_sites = self.open_sites(at_s)
+        # From this share on it is rounded to that number; one site is open from the begin.
+        enough = (open_sites - 0.5) / self.scenario.sites if open_sites > 1 else 0.0
+        fraction, since = at_s / self.scenario.duration_s, 0.0
+        for (from_, share), (to, next_share) in pairwise(self.openings.points):
+            if from_ <= fraction and share < enough <= next_share:
+                since = from_ + (to - from_) * (enough - share) / (next_share - share)
+        return min(fraction, since) * self.scenario.duration_s
 
 
 def add_options(parser: "LocustArgumentParser") -> None:
@@ -159,6 +202,16 @@ def read_options(parsed: Namespace, host: str | None) -> LoadOptions:
     return options
 
 
+def require_room(options: LoadOptions, generators: int) -> None:
+    """Refuse closed arrivals of which some would only wait for others; raises OptionError."""
+    most = math.ceil(options.scenario.sites / generators) * options.most_together
+    if options.arrivals == "closed" and most > options.max_in_flight:
+        raise OptionError(
+            f"closed arrivals of a process are {most} scans at once (sites x scans in a call): more than "
+            f"--max-in-flight, {options.max_in_flight}"
+        )
+
+
 def _with_numbers(scenario: Scenario, given: Mapping[str, Any]) -> Scenario:
     return replace(
         scenario,
@@ -206,7 +259,11 @@ def _require_hand(options: LoadOptions) -> None:
             f"{options.scenario.name} needs a hand on the servers ({', '.join(acts)}): give --hand COMMAND, "
             f"or let python -m loadtest load start everything"
         )
-    if acts and not shlex.split(options.hand):
+    try:
+        words = shlex.split(options.hand)
+    except ValueError as error:
+        raise OptionError(f"--hand is a command: {error}") from None
+    if acts and not words:
         raise OptionError("--hand is a command")
 
 

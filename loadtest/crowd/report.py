@@ -12,6 +12,7 @@ class Report:
     """What came since the one before; sites, cpu_s and longest_pause_s are of the whole run so far."""
 
     run: str  # one of an earlier run is nothing to this one
+    number: int  # from 1 on, so that one that got lost is missed
     seconds: Mapping[int, Second]  # by Unix time; several parts of a second add up
     wrong: Sequence[WrongVerdict]
     problems: Sequence[str]  # why the run proves nothing

@@ -40,25 +40,22 @@ class Site:
         self.line.wait_until_idle()
 
     def _run_open(self) -> None:
-        is_hub = self._options.flavour == "batch"
-        together = groups(
-            self._due_times(),
-            linger_s=self._options.linger_s if is_hub else 0.0,
-            most=self._options.batch_size if is_hub else 1,
-        )
+        most = self._options.most_together
+        linger_s = self._options.linger_s if self._options.flavour == "batch" else 0.0
+        together = groups(self._due_times(), linger_s=linger_s, most=most)
         for wanted_at, due in together:
             self._wait_until(wanted_at)
             if self.is_over:
                 return
-            self._shared.bound.arrive(self._arrivals(due), wanted_at)
+            self.line.arrive(self._arrivals(due), wanted_at)
 
     def _run_closed(self) -> None:
         """The next come when the last are through: finds a ceiling, and shows nothing of what people wait."""
-        count = self._options.batch_size if self._options.flavour == "batch" else 1
+        count = self._options.most_together
         end = self._began_at + self._options.scenario.duration_s
         self._wait_until(self._began_at + self._from_s)
         while not self.is_over and (now := self._shared.now()) < end:
-            self._shared.bound.arrive(self._arrivals([now] * count), now)
+            self.line.arrive(self._arrivals([now] * count), now)
             self.line.wait_until_idle()
 
     def _due_times(self) -> Iterator[float]:

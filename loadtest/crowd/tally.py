@@ -27,17 +27,19 @@ class Tally:
         """It is sent late, and nothing but this process held it up."""
         self._second(due).late += 1
 
-    def missed(self, due: float) -> None:
-        """It is not sent any more, for the same reason."""
+    def missed(self, due: float, scan: Scan, now: float) -> None:
+        """It is not sent any more, for the same reason; who stood there waited all the same."""
         self._second(due).missed += 1
+        self._waited(due, scan, now)
 
     def held(self, due: float) -> None:
         """It has to wait until fewer are under way."""
         self._second(due).held += 1
 
-    def missed_by_server(self, due: float) -> None:
+    def missed_by_server(self, due: float, scan: Scan, now: float) -> None:
         """It waited so long for that that it is not sent any more."""
         self._second(due).missed_by_server += 1
+        self._waited(due, scan, now)
 
     def sent(self, now: float, count: int) -> None:
         """Scans are sent."""
@@ -45,6 +47,10 @@ class Tally:
         second = self._second(now)
         second.sent += count
         second.in_flight = max(second.in_flight, self.under_way)
+
+    def ended(self, count: int) -> None:
+        """Scans that were sent make room for others."""
+        self.under_way -= count
 
     def retried(self, now: float, count: int) -> None:
         """Scans are sent once more."""
@@ -56,7 +62,6 @@ class Tally:
 
     def answered(self, due: float, scan: Scan, now: float, verdict: str, *, is_right: bool) -> None:
         """A verdict came."""
-        self.under_way -= 1
         second = self._second(now)
         second.verdicts[verdict] += 1
         if is_right:
@@ -67,7 +72,6 @@ class Tally:
 
     def failed(self, due: float, scan: Scan, now: float) -> None:
         """A scan was given up; who stood there waited all the same."""
-        self.under_way -= 1
         self._second(now).failed += 1
         self._waited(due, scan, now)
 

@@ -1,4 +1,4 @@
-"""The picture of `make bench`: measured ratios against their limits."""
+"""The picture of `make bench`: measured ratios, to limits and to each other."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from loadtest import aim
 from loadtest.report import numbers
 from loadtest.report.drawing import COLOURS
 
 # Points.
-_WIDTH, _RIGHT, _ROW, _LINE, _EDGE = 760.0, 160.0, 21.0, 13.0, 10.0
+_PLOT, _RIGHT, _ROW, _LINE, _EDGE = 330.0, 160.0, 21.0, 13.0, 10.0
 _ABOVE, _BELOW = 40.0, 58.0
 _FONT, _LETTER = 10.0, 5.9
 _POINTS_AN_INCH, _DOTS_AN_INCH = 72, 144
@@ -25,7 +26,7 @@ _MOST_SHOWN = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A ratio to a limit measured in the same run, over the rounds; 1.0 is the limit itself."""
+    """A ratio of two figures of the same run, over the rounds; at 1.0 they are the same."""
 
     group: str  # bars of a group stand together, in the order given
     what: str
@@ -38,23 +39,24 @@ class Bar:
     @property
     def is_met(self) -> bool:
         """Tell whether the median reaches the aim, if there is one."""
-        return self.aim is None or (self.median >= self.aim if self.is_floor else self.median <= self.aim)
+        return aim.is_met(self.median, self.aim, is_floor=self.is_floor) is not False
 
 
 def draw_bench(bars: Sequence[Bar], path: Path, *, title: str, caption: str) -> None:
-    """Draw `bars` to the PNG file `path`: median, least to most, and aim of each, and the limit at 1.
+    """Draw `bars` to the PNG file `path`: median, least to most, and aim of each, and a line at 1.
 
     `caption` stands below, and may have several lines.
     """
     rows = _rows(bars)
     left = max((len(bar.what) for bar in bars), default=0) * _LETTER + 2 * _EDGE
+    width = left + _PLOT + _RIGHT
     text_below = _LINE * len(caption.splitlines()) + _EDGE
     plot_height, below = _ROW * max(1, len(rows)), _BELOW + text_below
     height = _ABOVE + plot_height + below
     with mpl.rc_context({"font.family": "DejaVu Sans", "font.size": _FONT, "text.color": COLOURS["ink"]}):
-        figure = Figure(figsize=(_WIDTH / _POINTS_AN_INCH, height / _POINTS_AN_INCH), facecolor="white")
+        figure = Figure(figsize=(width / _POINTS_AN_INCH, height / _POINTS_AN_INCH), facecolor="white")
         FigureCanvasAgg(figure)
-        plot = (left / _WIDTH, below / height, (_WIDTH - left - _RIGHT) / _WIDTH, plot_height / height)
+        plot = (left / width, below / height, _PLOT / width, plot_height / height)
         axes = figure.add_axes(plot)
         _prepare(axes, bars, len(rows))
         for place, row in enumerate(rows):
@@ -67,8 +69,8 @@ def draw_bench(bars: Sequence[Bar], path: Path, *, title: str, caption: str) -> 
         axes.legend(
             by_name.values(), by_name, loc="upper left", bbox_to_anchor=anchor, ncols=4, frameon=False
         )
-        figure.text(_EDGE / _WIDTH, 1 - _EDGE / height, title, va="top", size=13, weight="bold")
-        figure.text(_EDGE / _WIDTH, _EDGE / height, caption, va="bottom", size=9, color=COLOURS["faint"])
+        figure.text(_EDGE / width, 1 - _EDGE / height, title, va="top", size=13, weight="bold")
+        figure.text(_EDGE / width, _EDGE / height, caption, va="bottom", size=9, color=COLOURS["faint"])
         figure.savefig(path, dpi=_DOTS_AN_INCH)
 
 
@@ -89,7 +91,7 @@ def _prepare(axes: Axes, bars: Sequence[Bar], rows: int) -> None:
         axes.spines[side].set_visible(False)
     axes.grid(visible=True, axis="x", color=COLOURS["grid"])
     axes.set_axisbelow(True)
-    axes.axvline(1.0, color=COLOURS["ink"], lw=1.5, label="the limit")
+    axes.axvline(1.0, color=COLOURS["ink"], lw=1.5, label="as much as the other")
 
 
 def _draw_bar(axes: Axes, place: int, bar: Bar) -> None:

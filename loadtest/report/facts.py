@@ -180,7 +180,7 @@ def _latency(timeline: Timeline) -> Table:
     rows = [Row((name, *(numbers.milliseconds(one[name]) for one in found))) for name in found[0]]
     rows.append(Row(("scans", *(numbers.count(latencies.count) for latencies in shown.values()))))
     note = (
-        "From the moment at which a scan was due to its verdict, or to when it was given up; what a hub takes to"
+        "From the moment at which a scan was due to its verdict, or to when it was given up; a hub's time to"
         " collect is in it. Hostile: forged, altered or damaged codes, other QR codes, garbage."
     )
     return Table("Latency", ("", *shown), rows, "lrr"[: 1 + len(shown)], note)

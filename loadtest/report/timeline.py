@@ -3,9 +3,9 @@
 A slot is a sum of whole seconds, not a sample of them: nothing that happened is left out.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby, pairwise
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 from operator import attrgetter
 
 from loadtest.recording import Recording, Second, ServerSample
@@ -113,18 +113,17 @@ def _without_slivers(slots: list[Slot], width_s: int) -> Sequence[Slot]:
 def _points(samples: Sequence[ServerSample], began_at: float, width_s: int) -> Sequence[ServerPoint]:
     points: list[ServerPoint] = []
     before: ServerSample | None = None
-    for _, group in groupby(samples, lambda sample: sample.at // width_s):
+    for _, group in groupby(_added_up(samples), lambda sample: sample.at // width_s):
         inside = list(group)
         if before is not None and inside[0].at - before.at > max(_GONE_S, 2 * width_s):
             points.append(ServerPoint((before.at + inside[0].at) / 2 - began_at))
             before = None
         chain = [before, *inside] if before is not None else inside
         span_s = chain[-1].at - chain[0].at
-        used_s = sum(_cpu_s_between(earlier, later) for earlier, later in pairwise(chain))
         points.append(
             ServerPoint(
                 at_s=(chain[0].at + chain[-1].at) / 2 - began_at,
-                cores=used_s / span_s if span_s > 0 else None,
+                cores=(chain[-1].cpu_s - chain[0].cpu_s) / span_s if span_s > 0 else None,
                 memory_mib=max(sample.memory_mib for sample in inside),
                 descriptors=max(sample.descriptors for sample in inside),
             )
@@ -133,6 +132,19 @@ def _points(samples: Sequence[ServerSample], began_at: float, width_s: int) -> S
     return points
 
 
-def _cpu_s_between(earlier: ServerSample, later: ServerSample) -> float:
-    """A server that was started anew counts from zero again."""
-    return later.cpu_s - earlier.cpu_s if later.cpu_s >= earlier.cpu_s else later.cpu_s
+def _added_up(samples: Sequence[ServerSample]) -> Iterator[ServerSample]:
+    """Return the samples with the CPU time since the first one, which never falls.
+
+    A server that was started anew counts from zero again. One that is the same and yet has used less has lost
+    a process: for good, or for one sample, in which that process ended and its parent had not taken over its
+    time yet. So a sample is compared with the higher one of the two before it.
+    """
+    used_s, pid, before_s, most_s = 0.0, None, 0.0, 0.0
+    for sample in samples:
+        if pid is None:
+            before_s = most_s = sample.cpu_s
+        elif sample.pid != pid:
+            before_s = most_s = 0.0
+        used_s += max(0.0, sample.cpu_s - most_s)
+        pid, before_s, most_s = sample.pid, sample.cpu_s, max(before_s, sample.cpu_s)
+        yield replace(sample, cpu_s=used_s)

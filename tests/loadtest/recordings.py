@@ -124,7 +124,8 @@ def _samples(numbers: Sequence[int]) -> list[ServerSample]:
         used_s["redis"] += 0.05
         used_s["issuer"] += 0.01
         if not is_gone:
-            samples.append(ServerSample("verifier-1", at, used_s["verifier-1"], 180 + number / 10, 60))
+            pid = 1 if number < 45 else 2
+            samples.append(ServerSample("verifier-1", at, used_s["verifier-1"], 180 + number / 10, 60, pid))
         samples.append(ServerSample("redis", at, used_s["redis"], 25.0, 22))
         samples.append(ServerSample("issuer", at, used_s["issuer"], 95.0, 31))
     return samples

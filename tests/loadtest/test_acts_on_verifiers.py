@@ -22,7 +22,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
 
 
 def test_goodput_is_back_after_a_storm_of_retries(here: Town, tmp_path: Path) -> None:
-    thresholds = ("right_share=0.5", "recovered_s=60")
+    thresholds = ("right_share=0.5", "recovered_s=60", "honest_p99_after_acts_ms=60000")
     total = replay(here, "retry-storm", tmp_path, thresholds=thresholds).conclude().total()
     assert total.retries > 0
     assert total.errors["DEADLINE_EXCEEDED"] > 0
@@ -32,10 +32,11 @@ def test_a_verifier_that_joins_at_full_load_is_right_from_its_first_answer(
     here: Town, tmp_path: Path
 ) -> None:
     # Long enough for a verifier to start on a busy machine.
-    recording = replay(here, "cold-start", tmp_path, duration_s=10).conclude()
+    replayed = replay(here, "cold-start", tmp_path, duration_s=10)
+    recording = replayed.conclude()
     assert recording.total().failed == 0
-    joined = [sample.cpu_s for sample in recording.servers if sample.name == "verifier-2"]
-    assert max(joined) > joined[0]
+    assert "verifier-2" in {sample.name for sample in recording.servers}
+    assert replayed.generated.never_asked == here.never_asked() == []
 
 
 def test_a_town_has_no_place_for_more_verifiers_than_it_was_made_for(here: Town) -> None:

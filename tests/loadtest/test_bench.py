@@ -1,7 +1,9 @@
 """The parts of the benchmark, on small loads: what it measures with, and that it notices a wrong answer."""
 
 import io
+import itertools
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from concurrent import futures
@@ -10,21 +12,31 @@ from pathlib import Path
 
 import click
 import grpc
+import psutil
 import pytest
 import redis
 from rich.console import Console
 
 from loadtest.baseline.service import status_key
-from loadtest.bench.answers import BATCH, LANE, UNARY, WrongAnswer, require_green
-from loadtest.bench.h2 import read_log, require_h2load
-from loadtest.bench.loads import Shape
-from loadtest.bench.measured import Measured, Ratio, in_turns, percentile
+from loadtest.bench import h2
+from loadtest.bench.answers import BATCH, LANE, UNARY, WrongAnswer, require_empty, require_green
+from loadtest.bench.gates import Gates, connections
+from loadtest.bench.h2 import Burst, Done, read_log, require_h2load, send
+from loadtest.bench.latencies import of_rounds
+from loadtest.bench.limits import DALEK, verify_calls
+from loadtest.bench.loads import Shape, require_data
+from loadtest.bench.measured import Measured, Ratio, first_core, in_turns, last_core, percentile
 from loadtest.bench.result import JSON_NAME, Result
+from loadtest.bench.running import STOCK
 from loadtest.bench.setting import Setting
 from loadtest.costs import Costs
+from loadtest.generator import Plan
+from loadtest.process_tree import tree
 from loadtest.processes import ProcessError
+from tests.eventually import eventually
 from verifier.v1 import verifier_pb2 as pb
 from verifier.v1.verifier_pb2_grpc import VerifierServiceServicer, add_VerifierServiceServicer_to_server
+from verifier.verdict import Verdict
 
 SCAN = pb.VerifyCodeRequest(qr_text=b"GL1:", scan_id="a", gate_id="north-3")
 REQUESTS = {
@@ -75,10 +87,29 @@ def test_what_is_measured_takes_turns() -> None:
     assert order == ["a", "b", "a", "b"]
 
 
-def test_a_percentile_is_one_of_the_samples() -> None:
-    samples = [float(number) for number in range(1000, 0, -1)]
-    assert [percentile(samples, percent) for percent in (50, 99, 99.9)] == [501, 991, 1000]
-    assert percentile([7.0], 99.9) == 7
+def test_a_percentile_is_the_sample_that_so_many_do_not_exceed() -> None:
+    samples = [float(number) for number in range(10_000, 0, -1)]
+    assert [percentile(samples, percent) for percent in (50, 99, 99.9)] == [5_000, 9_900, 9_990]
+    assert percentile([*samples, 10_001], 50) == 5_001
+
+
+def test_there_is_no_percentile_with_fewer_than_ten_samples_above_it() -> None:
+    samples = [float(number) for number in range(1, 1_001)]
+    assert percentile(samples, 99) == 990
+    assert percentile(samples[:-1], 99) is None
+    assert percentile([7.0], 50) is None
+
+
+def test_rounds_too_short_for_a_percentile_give_it_together_or_not_at_all() -> None:
+    rounds = [[float(number) for number in range(100)]] * 3
+    assert of_rounds(rounds, 50) == (49, 49, 49)
+    assert of_rounds(rounds, 95) == (94,)  # five above in a round, fifteen in all
+    assert of_rounds(rounds, 99) == ()
+
+
+def test_cores_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {2, 5}, raising=False)
+    assert (first_core(), last_core()) == (2, 5)
 
 
 def test_the_log_of_h2load_tells_what_calls_took_and_the_rate_that_was_kept() -> None:
@@ -173,8 +204,80 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
 def test_h2load_sends_bursts_and_keeps_a_rate(setting: Setting) -> None:
     loads, verifier = setting.loads(), setting.verifier("grpcio")
     assert loads.unary_us(verifier, Shape("a few", 2, 2, 40)) >= 0  # the clock of CPU ticks in 10 ms
-    assert loads.empty_us(setting.empty("grpcio"), Shape("a few", 2, 2, 40)) >= 0
+    for empty in (STOCK, "grpcio"):
+        assert loads.empty_us(setting.empty(empty), Shape("a few", 2, 2, 40)) >= 0
     assert len(loads.unary_paced(verifier, per_s=5_000, calls=500).took_ms) == 500
+
+
+@NEEDS_H2LOAD
+def test_calls_that_fail_are_noticed_where_nothing_counts_them(setting: Setting, tmp_path: Path) -> None:
+    naive, loads = setting.naive(), setting.loads()
+    assert loads.unary_us(naive, Shape("a few", 2, 2, 40)) >= 0
+    address = setting.empty(STOCK).address
+    done = send(Burst("/loadtest.Empty/NoSuchCall", b"", 40, 2, 2), address, folder=tmp_path, core=None)
+    assert done.calls == 40  # h2load finds nothing wrong
+    with pytest.raises(WrongAnswer, match="expected 200 to 200 bytes of answers, got 0"):
+        require_data(done, range(1))
+    with pytest.raises(WrongAnswer, match="UNIMPLEMENTED"):
+        require_empty(address, "/loadtest.Empty/NoSuchCall")
+
+
+def test_answers_that_grow_meanwhile_are_all_there_between_the_least_and_the_most() -> None:
+    require_data(Done(10, 1.0, 10 * (5 + 60) + 4), range(60, 62))
+    for short_or_long in (10 * (5 + 60) - 1, 10 * (5 + 61) + 1):
+        with pytest.raises(WrongAnswer, match="650 to 660"):
+            require_data(Done(10, 1.0, short_or_long), range(60, 62))
+
+
+@NEEDS_H2LOAD
+def test_a_load_meanwhile_has_to_be_answered(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    loads, verifier = setting.loads(), setting.verifier("grpcio")
+    before = verifier.verdicts().total()
+    with loads.unary_meanwhile(verifier, per_s=500, beside=lambda: 0):
+        eventually(lambda: verifier.verdicts().total() >= before + 200)
+    asked = itertools.count(0, 1_000_000)  # all that was answered was somebody else's
+    with (
+        pytest.raises(ProcessError, match="were answered"),
+        loads.unary_meanwhile(verifier, per_s=500, beside=lambda: next(asked)),
+    ):
+        pass
+    monkeypatch.setattr(h2, "_command", lambda *_: ["false"])
+    with (
+        pytest.raises(ProcessError, match="h2load ended with 1"),
+        loads.unary_meanwhile(verifier, per_s=500, beside=lambda: 0),
+    ):
+        eventually(lambda: any(one.status() == psutil.STATUS_ZOMBIE for one in psutil.Process().children()))
+
+
+def test_each_gate_has_a_connection_of_its_own(setting: Setting) -> None:
+    verifier, city = setting.verifier("grpcio"), setting.city()
+    with Gates(verifier.address, count=5, key=city.gate_key) as gates:
+        assert connections(verifier.address) >= 5
+        assert {gates.ask(gate, city.code(1)) for gate in range(5)} == {Verdict.GREEN}
+        assert gates.asked == 5
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="needs Linux")
+def test_an_empty_server_is_scheduled_as_the_workers_of_a_verifier_and_a_stock_one_as_others(
+    setting: Setting,
+) -> None:
+    _supervisor, *workers = tree(setting.verifier("grpcio").process)
+    (empty,), (stock,) = tree(setting.empty("grpcio").process), tree(setting.empty(STOCK).process)
+    policy = os.sched_getscheduler(workers[0].pid)
+    assert {os.sched_getscheduler(thread.id) for thread in empty.threads()} == {policy}
+    assert os.sched_getscheduler(stock.pid) == os.SCHED_OTHER != policy
+
+
+def test_the_bare_verify_call_is_of_a_signature_that_holds(setting: Setting) -> None:
+    calls = verify_calls(setting.city())
+    assert calls[DALEK]() is None  # it raises on another one
+    assert calls["dalek, as the verifier calls it"]() is True
+
+
+def test_the_gate_key_is_no_argument_of_the_generator() -> None:
+    plan = Plan("127.0.0.1:1", UNARY, Path("requests"), 1, 1, 1, 0.0, Path("answers"), "a secret")
+    assert not any("secret" in one for one in (*plan.arguments(), repr(plan)))
+    assert Plan.read(plan.arguments(), "a secret") == plan
 
 
 def test_the_generator_times_each_call_and_each_message(setting: Setting) -> None:
@@ -210,7 +313,7 @@ def test_a_verifier_that_answers_another_number_than_was_asked_is_noticed(settin
 def test_results_are_shown_and_written_with_their_spread_and_the_costs_of_a_plan(tmp_path: Path) -> None:
     result = Result()
     subject = Measured("envoy: a verdict", "µs", (60, 70, 65))
-    result.add("batch", subject)
+    result.add("batch", subject, Measured("a lane: p99.9", "ms", ()))
     result.ratio(Ratio.of("batch", "envoy / PyNaCl verify", subject, 50, aim=1.2))
     names = [name for name in Costs.__slots__ if name != "machine"]
     for number, name in enumerate(names, 1):
@@ -223,5 +326,10 @@ def test_results_are_shown_and_written_with_their_spread_and_the_costs_of_a_plan
     (ratio,) = content["ratios"]
     assert (ratio["median"], ratio["least"], ratio["most"]) == (1.3, 1.2, 1.4)
     assert ratio["is_met"] is False
-    assert content["measured"][0]["samples"] == [60, 70, 65]
+    subject_read, unknown = content["measured"]
+    assert subject_read["samples"] == [60, 70, 65]
+    assert "p99" not in subject_read
+    assert unknown["median"] is unknown["least"] is unknown["most"] is None
+    (line,) = (line for line in shown.getvalue().splitlines() if "p99.9" in line)
+    assert line.count(" - ") == 3
     assert Costs.read(tmp_path / JSON_NAME).unary_us == 1

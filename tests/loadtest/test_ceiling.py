@@ -2,12 +2,16 @@
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from loadtest.ceiling import measure_ceiling
+from loadtest.__main__ import main
+from loadtest.ceiling import Asking, asking_of, measure_ceiling
 from loadtest.processes import ServerProcess
+from loadtest.scenarios import SCENARIOS
 from verifier.client import VerifierClient
 from verifier.envoy.process import EnvoyEngine
 from verifier.host.engine import EngineUnavailable
@@ -45,9 +49,51 @@ def test_an_empty_server_answers_every_call_in_the_right_shape(gate: VerifierCli
 
 
 def test_the_ceiling_says_what_was_reached_by_whom_and_at_what_cost() -> None:
-    reached = measure_ceiling(flavour="batch", processes=1, duration_s=2)
+    reached = measure_ceiling(Asking("batch", 1, sites=20, batch_size=4), duration_s=2)
     assert reached.per_s > 0
-    assert reached.generators == 1
     assert reached.generator_cores > 0
     assert reached.server_cores > 0
-    assert reached.ceiling.per_s == reached.per_s
+    assert (reached.ceiling.per_s, reached.ceiling.generators) == (reached.per_s, 1)
+    assert str(reached.asking) == "batch of 4, 20 connections"
+
+
+@pytest.mark.parametrize(
+    ("sites", "people_a_minute", "processes", "asking"),
+    [
+        # One a site in 50 ms, who waits for those who come meanwhile.
+        (16, 19_200, 1, "batch of 2, 16 connections"),
+        (400, 60_000, 1, "batch of 1, 400 connections"),
+        # More calls may be under way than there are connections.
+        (4, 600_000, 1, "batch of 100, 16 connections"),
+        # As many as may be under way at once.
+        (400, 1_400_000, 1, "batch of 4, 400 connections"),
+        (400, 14_000_000, 1, "batch of 30, 66 connections"),
+        (400, 14_000_000, 3, "batch of 30, 198 connections"),
+    ],
+)
+def test_a_ceiling_is_of_the_calls_that_the_run_makes(
+    sites: int, people_a_minute: float, processes: int, asking: str
+) -> None:
+    scenario = replace(SCENARIOS["steady"], sites=sites, people_a_minute=people_a_minute)
+    found = asking_of(scenario, flavour="batch", processes=processes, arrivals="poisson")
+    assert str(found) == asking
+    assert found.is_possible
+
+
+def test_other_ways_to_ask_have_a_scan_in_a_call() -> None:
+    found = asking_of(SCENARIOS["mass-test"], flavour="unary", processes=2, arrivals="even")
+    assert found == Asking("unary", 2, sites=400)
+    closed = asking_of(SCENARIOS["steady"], flavour="batch", processes=1, arrivals="closed")
+    assert closed == Asking("batch", 1, sites=16, batch_size=100)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--flavour", "batch", "--sites", "21"],
+        ["--processes", "17"],
+        ["--batch-size", "10"],
+    ],
+)
+def test_more_than_may_be_under_way_is_a_usage_error(options: list[str]) -> None:
+    assert CliRunner().invoke(main, ["ceiling", *options]).exit_code == 2

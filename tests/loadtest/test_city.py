@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -28,6 +29,7 @@ from tests.eventually import eventually
 from verifier.bearer import read_key_file
 from verifier.client import VerifierClient
 from verifier.verdict import Verdict
+from verifier.wire.code import decode_claims, decode_qr_text
 from verifier.wire.status_record import RECORD_BYTES, Colour, unpack
 from verifier.wire.status_store import RECORDS_PER_SHARD, epoch_key, status_key
 
@@ -193,6 +195,20 @@ def test_a_mix_that_nobody_can_show_is_refused_before_anything_is_written(tmp_pa
     assert not list(tmp_path.iterdir())
 
 
+def test_nobody_is_shown_twice_before_all_others_were(tmp_path: Path) -> None:
+    city = CityFile.make(People(1_000, is_mixed=True))
+    corpus_of_city(city, tmp_path / "corpus", codes=1_940, seconds=60, mix=parse_mix("green=94,current=100"))
+    corpus = CorpusFile.open(tmp_path / "corpus")
+    shown: dict[str, list[int]] = {"green": [], "current": []}
+    for index in range(len(corpus)):
+        claims = decode_claims(decode_qr_text(corpus[index].qr_text).payload)
+        shown[corpus[index].kind].append(claims.credential_index)
+    corpus.close()
+    assert sorted(shown["current"]) == list(range(1_000)) != shown["current"]
+    green = [index for index in range(1_000) if city.people[index].verdict is Verdict.GREEN]
+    assert sorted(shown["green"]) == green
+
+
 def test_the_command_says_what_is_in_a_corpus(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     CityFile.make(People(1_000, is_mixed=True)).write(tmp_path)
     assert corpus(tmp_path, codes=200, minutes=2.0, is_json=True) == 0
@@ -232,26 +248,41 @@ def corpus(folder: Path, **options: object) -> int:
     return corpus_command.run(**{**nothing, **given, **options})  # type: ignore[arg-type]
 
 
-def test_the_city_command_keeps_a_city_current_until_it_is_stopped(
+def test_the_city_command_keeps_a_city_current_and_does_what_signals_ask(
     server: EmbeddedRedis, tmp_path: Path
 ) -> None:
     url = server.url.replace("/0", "/1")
+    with redis.Redis.from_url(url) as client, city_process(url, tmp_path) as process:
+        # At once: whoever reads it may send signals.
+        os.kill(process.pid, signal.SIGUSR1)
+        second_key = CityFile.read(tmp_path).key(1).public_key
+        eventually(lambda: second_key in client.get("gatelight:key_set"))
+        with pytest.raises(click.UsageError, match="another process keeps"):
+            city_command.run(url, folder=tmp_path, credentials=None, is_green=False, is_json=False)
+        epoch = client.get(epoch_key(0))
+        os.kill(process.pid, signal.SIGUSR2)
+        eventually(lambda: client.get(epoch_key(0)) != epoch)
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 0
+        # The crowd has changed to the second key: it stays published.
+        client.flushdb()
+        City(url, folder=tmp_path).close()
+        assert second_key in client.get("gatelight:key_set")
+
+
+@contextmanager
+def city_process(url: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Start the command, and wait until it says that the city is there."""
     command = [sys.executable, "-m", "loadtest", "city", "--redis-url", url, "--json"]
-    command += ["--folder", str(tmp_path / "new"), "--credentials", "1000"]
+    command += ["--folder", str(folder), "--credentials", "1000"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             said = json.loads(process.stdout.readline())
             assert (said["pid"], said["credentials"], said["gate_id"]) == (process.pid, 1_000, GATE_ID)
-            with redis.Redis.from_url(url) as client:
-                key_set, epoch = client.get("gatelight:key_set"), client.get(epoch_key(0))
-                os.kill(process.pid, signal.SIGUSR1)
-                eventually(lambda: len(client.get("gatelight:key_set")) > len(key_set) + 32)
-                os.kill(process.pid, signal.SIGUSR2)
-                eventually(lambda: client.get(epoch_key(0)) != epoch)
+            yield process
         finally:
-            process.send_signal(signal.SIGINT)
-    assert process.returncode == 0
+            process.kill()
 
 
 def test_the_city_command_refuses_another_city_in_its_folder_or_in_redis(

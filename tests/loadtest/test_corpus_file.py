@@ -1,6 +1,7 @@
 """The corpus on disk: what is written comes back, and nothing else is taken for a corpus."""
 
 import itertools
+import os
 import time
 from pathlib import Path
 
@@ -87,21 +88,15 @@ def test_a_corpus_that_was_cut_off_or_went_on_is_refused(
             CorpusFile.open(path)
 
 
-def test_a_changed_byte_is_refused_or_is_in_a_text(tmp_path: Path) -> None:
+def test_a_changed_byte_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "corpus.bin"
     scans = [Scan(b"text" * 3, Verdict.RED, "red"), Scan(b"more", Verdict.MALFORMED, "foreign")]
     one_slot(path, scans).close()
     content = path.read_bytes()
-    texts = range(72, 72 + sum(len(scan.qr_text) for scan in scans))
     for at, bit in itertools.product(range(len(content)), (0x01, 0x80)):
         path.write_bytes(content[:at] + bytes([content[at] ^ bit]) + content[at + 1 :])
-        if at in texts:
-            corpus = CorpusFile.open(path)
-            assert [corpus[index][1:] for index in corpus.at(1)] == [scan[1:] for scan in scans]
-            corpus.close()
-        else:
-            with pytest.raises(NotACorpus):
-                CorpusFile.open(path)
+        with pytest.raises(NotACorpus):
+            CorpusFile.open(path)
 
 
 @_IN_ONE_FOLDER
@@ -162,7 +157,9 @@ def test_what_the_format_cannot_hold_is_not_written(slots: list[Slot], tmp_path:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_corpus_is_not_for_others_to_read(tmp_path: Path) -> None:
+def test_a_corpus_is_not_for_others_to_read_whatever_was_there_before(tmp_path: Path) -> None:
+    for name in ("corpus.bin", f".corpus.bin.{os.getpid()}"):
+        (tmp_path / name).touch(mode=0o644)
     one_slot(tmp_path / "corpus.bin", numbered(1)).close()
     assert (tmp_path / "corpus.bin").stat().st_mode & 0o077 == 0
 

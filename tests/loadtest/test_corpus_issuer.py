@@ -61,6 +61,9 @@ def test_every_scan_of_now_gets_the_verdict_that_it_must(address: str, corpus: C
     assert wrong == []
     assert {scan.kind for scan in scans} == set(EVERYTHING) - {"expired"}
     assert len(scans) == _HOLDERS
+    for kind in ("green", "yellow", "red"):
+        texts = [scan.qr_text for scan in scans if scan.kind == kind]
+        assert len(set(texts)) == len(texts)
 
 
 def test_codes_are_what_they_must_be_from_the_first_to_the_last_second_of_their_slot(

@@ -15,7 +15,8 @@ from loadtest.corpus_file import Scan
 from loadtest.crowd.acts import carry_out_all
 from loadtest.crowd.arrival import Arrival, groups
 from loadtest.crowd.bound import Bound
-from loadtest.crowd.options import LoadOptions, OptionError, add_options, read_options
+from loadtest.crowd.clock import steady_clock
+from loadtest.crowd.options import LoadOptions, OptionError, add_options, read_options, require_room
 from loadtest.crowd.report import Report
 from loadtest.crowd.tally import Tally
 from loadtest.crowd.verdicts import Verdicts, WrongAnswer
@@ -34,9 +35,13 @@ class Sent:
 
     def __init__(self) -> None:
         self.ids: list[str] = []
+        self.left = 0
 
     def send(self, arrivals: Sequence[Arrival]) -> None:
         self.ids += [arrival.scan_id for arrival in arrivals]
+
+    def leave(self, count: int) -> None:
+        self.left += count
 
 
 class Street:
@@ -54,6 +59,7 @@ class Street:
 
     def answer(self, due: float) -> None:
         self.tally.answered(due, SCAN, self.now, "GREEN", is_right=True)
+        self.tally.ended(1)
         self.bound.advance()
 
     def second(self, at: float = BEGIN) -> Second:
@@ -83,8 +89,9 @@ def test_an_arrival_is_missed_when_nobody_would_have_waited_so_long(behind_s: fl
     street.now += behind_s
     street.arrive(BEGIN)
     assert street.tally.under_way == 1 - missed
+    assert street.sent.left == missed
     taken = street.tally.take()
-    assert taken[int(BEGIN)].missed == missed
+    assert taken[int(BEGIN)].missed == taken[int(BEGIN)].honest.count == missed
     assert sum(second.sent for second in taken.values()) == 1 - missed
 
 
@@ -119,7 +126,17 @@ def test_who_has_waited_too_long_in_line_was_missed_by_the_server() -> None:
     street.now += 0.2
     street.bound.advance()
     assert street.bound.waiting == 0
-    assert street.second().missed_by_server == 1
+    second = street.second()
+    assert second.missed_by_server == street.sent.left == 1
+    # Those who were never sent stood there as well.
+    assert second.honest.max_ms == pytest.approx(5_100, rel=0.001)
+
+
+def test_nobody_is_waited_for_whom_a_stopped_run_leaves_in_line() -> None:
+    street = Street()
+    street.arrive(BEGIN, BEGIN, BEGIN)
+    street.bound.clear()
+    assert (street.sent.left, street.bound.waiting) == (1, 0)
 
 
 def test_latency_counts_in_the_second_in_which_a_scan_was_due() -> None:
@@ -187,9 +204,16 @@ def test_an_answer_to_another_scan_is_wrong_whatever_it_says() -> None:
 
 def test_a_report_is_carried_as_plain_values() -> None:
     wrong = WrongVerdict("a-1", "green", "GREEN", "RED")
-    report = Report("run", {5: Second(due=2)}, [wrong], ["why"], 3, 1.5, 0.25, is_last=True)
+    report = Report("run", 1, {5: Second(due=2)}, [wrong], ["why"], 3, 1.5, 0.25, is_last=True)
     back = Report.from_json(report.to_json())
     assert back == report
+
+
+def test_a_clock_that_is_set_moves_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = steady_clock()
+    before = now()
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    assert before <= now() < before + 60
 
 
 def given_options(*arguments: str, **changed: Any) -> LoadOptions:
@@ -231,6 +255,32 @@ def test_sites_open_as_the_scenario_has_it() -> None:
     assert (options.open_sites(0), options.open_sites(19), options.open_sites(21)) == (10, 10, 200)
 
 
+def test_a_site_is_begun_ahead_and_opens_at_its_moment() -> None:
+    options = given_options("--scenario", "mass-test", "--duration", "100", "--sites", "200")
+    assert [options.begun_sites(at_s) for at_s in (-1.0, 18, 19, 50)] == [10, 10, 200, 200]
+    assert [options.site_opens_s(at_s) for at_s in (-1.0, 0.2, 19, 20.5, 24)] == [0, 0, 20, 20, 20]
+
+
+def test_a_site_in_the_place_of_a_lost_one_does_not_make_up_for_it() -> None:
+    options = given_options("--scenario", "mass-test", "--duration", "100", "--sites", "200")
+    assert options.site_opens_s(60) == 60
+
+
+def test_what_is_planned_is_what_sites_are_open_for() -> None:
+    crowd = ("--people-a-minute", "6000", "--duration", "60")
+    assert given_options(*crowd).planned() == pytest.approx(6_000)
+    assert given_options(*crowd, "--scenario", "mass-test").planned() == pytest.approx(6_000 * 0.81)
+    monday = given_options(*crowd, "--scenario", "monday-0830")
+    assert monday.planned() == pytest.approx(6_000 * monday.profile.area())
+
+
+def test_closed_arrivals_that_would_wait_for_each_other_are_refused() -> None:
+    options = given_options("--arrivals", "closed", "--flavour", "batch", "--sites", "40")
+    require_room(options, 2)
+    with pytest.raises(OptionError, match="4000 scans at once"):
+        require_room(options, 1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -240,6 +290,7 @@ def test_sites_open_as_the_scenario_has_it() -> None:
         (("--threshold", "failed"), "--threshold is NAME=NUMBER, not 'failed'"),
         (("--threshold", "luck=1"), "no measure is called 'luck'"),
         (("--scenario", "dependency-down"), "dependency-down needs a hand on the servers"),
+        (("--hand", "it's"), "--hand is a command: No closing quotation"),
         (("--profile-csv", "/nowhere.csv"), "--profile-csv: /nowhere.csv: No such file"),
     ],
 )
@@ -260,7 +311,12 @@ def test_what_cannot_be_is_refused_with_a_reason(arguments: Sequence[str], messa
 def test_an_act_is_done_by_the_users_command_or_says_why_not(hand: str, problem: str) -> None:
     acts: list[DoneAct] = []
     carry_out_all(
-        [Act(0.0, "freeze-redis")], began_at=time.time(), duration_s=10, hand=hand, done=acts.append
+        [Act(0.0, "freeze-redis")],
+        began_at=BEGIN,
+        duration_s=10,
+        hand=hand,
+        now=lambda: BEGIN,
+        done=acts.append,
     )
     assert [act.name for act in acts] == ["freeze-redis"]
     assert acts[0].problem == problem if problem in ("", "exit code 1") else problem in acts[0].problem
@@ -269,6 +325,11 @@ def test_an_act_is_done_by_the_users_command_or_says_why_not(hand: str, problem:
 def test_that_the_crowd_changes_its_key_is_no_hands_business() -> None:
     acts: list[DoneAct] = []
     carry_out_all(
-        [Act(0.0, "crowd-changes-key")], began_at=time.time(), duration_s=10, hand="", done=acts.append
+        [Act(0.0, "crowd-changes-key")],
+        began_at=BEGIN,
+        duration_s=10,
+        hand="",
+        now=lambda: BEGIN,
+        done=acts.append,
     )
     assert [act.problem for act in acts] == [""]

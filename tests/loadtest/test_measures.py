@@ -1,10 +1,11 @@
 """Measures of a recording, thresholds, and who was the limit."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
-from loadtest.measures import UnknownMeasure, judge, limited_by, measure, names, threshold
+from loadtest.measures import UnknownMeasure, judge, limited_by, measure, names, threshold, unseen
 from loadtest.recording import Ceiling, DoneAct, Generator, Plan, Recording, Second, ServerSample
 from loadtest.scenario import Threshold
 from loadtest.scenarios import SCENARIOS
@@ -116,6 +117,21 @@ def test_the_peak_is_where_nine_tenths_of_the_rate_were_due(due: int, is_peak: b
     assert measure(recording, "per_s") == (due if is_peak else None)
 
 
+def test_the_peak_has_its_poorer_seconds_as_well() -> None:
+    # As a few people come by chance, ten a second in the mean.
+    recording = recording_of([good(one) for one in (2, 10, 7, 13, 5, 15, 10, 3)], per_s=10)
+    assert measure(recording, "per_s") == 10
+
+    del recording.seconds[BEGAN_AT + 4]
+    assert measure(recording, "per_s") == pytest.approx(55 / 6)
+
+
+def test_a_sustained_rate_is_of_seconds_that_follow_upon_each_other() -> None:
+    recording = recording_of([*(good() for _ in range(9)), *(good(80) for _ in range(9)), good()])
+
+    assert measure(recording, "sustained_per_s") == pytest.approx((9 * 80 + 100) / 10)
+
+
 def test_the_rate_that_was_sustained_is_that_of_the_worst_ten_seconds() -> None:
     recording = recording_of(
         [*(good(right=100) for _ in range(10)), *(good(right=50) for _ in range(10)), good(right=100)]
@@ -180,6 +196,13 @@ def test_recovery_takes_until_goodput_is_back_for_good(
     )
 
 
+def test_a_second_of_which_nothing_is_known_is_no_recovery() -> None:
+    recording = acted(recording_of(good() for _ in range(10)), 3.0)
+    del recording.seconds[BEGAN_AT + 4]
+
+    assert measure(recording, "recovered_s") == pytest.approx(2)
+
+
 def test_without_an_act_there_is_nothing_to_recover_from() -> None:
     recording = recording_of(good() for _ in range(10))
 
@@ -188,11 +211,12 @@ def test_without_an_act_there_is_nothing_to_recover_from() -> None:
 
 
 def samples(
-    name: str, memory_mib: list[float], *, every_s: float = 60, cpu_s: list[float] | None = None
+    name: str, memory_mib: list[float], *, every_s: float = 60, pids: str = "", cores: float = 1
 ) -> list[ServerSample]:
-    used = cpu_s or [float(number) for number in range(len(memory_mib))]
     return [
-        ServerSample(name, BEGAN_AT + at * every_s, used[at], memory, 40 + at)
+        ServerSample(
+            name, BEGAN_AT + at * every_s, at * every_s * cores, memory, 40 + at, int((pids or "1" * 99)[at])
+        )
         for at, memory in enumerate(memory_mib)
     ]
 
@@ -203,30 +227,30 @@ def test_growth_is_a_line_through_what_the_worst_server_held_once_it_was_warm() 
     warming = [100 + 10 * minute for minute in range(30)] + [400 + minute / 60 for minute in range(61)]
     recording.servers = samples("redis", [50.0] * 91) + samples("verifier-1", warming)
 
-    assert measure(recording, "server_memory_mib_per_hour") == pytest.approx(1, abs=0.01)
-    assert measure(recording, "server_descriptors_per_hour") == pytest.approx(60)
+    assert measure(recording, "server_memory_growth_mib") == pytest.approx(1, abs=0.01)
+    assert measure(recording, "server_descriptors_growth") == pytest.approx(60)
 
 
 def test_what_a_short_run_saw_is_not_stretched_to_an_hour() -> None:
     recording = recording_of([good()])
     recording.servers = samples("redis", [50 + number for number in range(12)], every_s=1)
 
-    assert measure(recording, "server_memory_mib_per_hour") == pytest.approx(7)
+    assert measure(recording, "server_memory_growth_mib") == pytest.approx(7)
 
 
 def test_a_server_that_was_started_anew_is_measured_from_then_on() -> None:
     recording = recording_of([good()])
-    recording.servers = samples("redis", [10, 10, 10, 90, 90, 90, 90], cpu_s=[7, 8, 9, 1, 2, 3, 4])
+    recording.servers = samples("redis", [10, 10, 10, 90, 90, 90, 90], pids="1112222")
 
-    assert measure(recording, "server_memory_mib_per_hour") == pytest.approx(0)
+    assert measure(recording, "server_memory_growth_mib") == pytest.approx(0)
 
 
 def test_two_samples_are_no_line() -> None:
     recording = recording_of([good()])
     recording.servers = samples("redis", [10, 10])
 
-    assert measure(recording, "server_memory_mib_per_hour") is None
-    assert not judge(recording, [Threshold("server_memory_mib_per_hour", 5)])[0].is_met
+    assert measure(recording, "server_memory_growth_mib") is None
+    assert not judge(recording, [Threshold("server_memory_growth_mib", 5)])[0].is_met
 
 
 @pytest.mark.parametrize(
@@ -245,7 +269,7 @@ def test_only_what_nobody_wanted_to_see_is_met_without_a_value() -> None:
     recording = recording_of([good()])
     thresholds = [
         Threshold("hostile_p99_ms", 5),
-        Threshold("server_memory_mib_per_hour", 5),
+        Threshold("server_memory_growth_mib", 5),
         Threshold("recovered_s", 5),
         Threshold("worst_second_right_share", 0.5, is_floor=True),
     ]
@@ -253,9 +277,21 @@ def test_only_what_nobody_wanted_to_see_is_met_without_a_value() -> None:
     results = judge(recording, thresholds)
 
     assert [one.value for one in results] == [None] * 4
-    assert [one.is_met for one in results] == [True, True, False, False]
+    assert [one.is_met for one in results] == [True, False, False, False]
     # Where nothing was sent, nothing was shown of anybody.
     assert not judge(recording_of([Second(due=5, missed=5)]), thresholds)[0].is_met
+
+
+def test_servers_that_nobody_watched_are_a_problem_of_who_wants_to_know_their_growth() -> None:
+    recording = recording_of([good()])
+    thresholds = [Threshold("wrong", 0), Threshold("server_descriptors_growth", 5)]
+
+    assert unseen(recording, thresholds[:1]) == []
+    assert unseen(recording, thresholds) == [
+        "nobody watched the servers, so nobody knows server_descriptors_growth"
+    ]
+    recording.servers = samples("redis", [10, 10, 10])
+    assert unseen(recording, judge(recording, thresholds)) == []
 
 
 def a_run() -> Recording:
@@ -287,6 +323,51 @@ def test_a_busy_generator_is_the_limit() -> None:
     recording.generators.append(Generator("worker-1", 0.95, 2))
 
     assert limited_by(recording) == "generator: a generator used 0.95 cores"
+
+
+def test_a_generator_that_stood_still_is_the_limit() -> None:
+    recording = a_run()
+    recording.generators.append(Generator("worker-1", 0.3, 2, longest_pause_s=0.5))
+    assert limited_by(recording) == ""
+
+    recording.generators.append(Generator("worker-2", 0.3, 2, longest_pause_s=0.7))
+    assert limited_by(recording) == "generator: a generator stood still for 0.70 s"
+
+
+def test_of_several_generators_the_busiest_counts_at_the_peak() -> None:
+    recording = a_run()
+    # All of them used 0.4 cores over the run, and 1.2 at its peak.
+    recording.generators = [Generator("worker-0", 0.3, 2), Generator("worker-1", 0.1, 2)]
+    for second in recording.seconds.values():
+        second.generator_cpu_s = 1.2
+    assert limited_by(recording) == ""
+
+    recording.generators[0] = Generator("worker-0", 0.32, 2)
+    recording.generators[1] = Generator("worker-1", 0.08, 2)
+    assert limited_by(recording) == "generator: a generator used 0.96 cores"
+
+
+def test_a_machine_that_generators_and_servers_share_is_the_limit() -> None:
+    recording = a_run()
+    recording.machine = {"cores": "2"}
+    # Generators use 0.4 cores.
+    recording.servers = samples("redis", [9] * 9, every_s=1, cores=0.3)
+    recording.servers += samples("verifier-1", [9] * 9, every_s=1, cores=1.05)
+    assert limited_by(recording) == ""
+
+    recording.servers += samples("issuer", [9] * 9, every_s=1, cores=0.05)
+    recording.seconds[BEGAN_AT].late = 90
+    assert limited_by(recording) == ("machine: generators and servers used 1.80 of its 2 cores at the peak")
+
+
+def test_a_server_that_was_started_anew_at_the_peak_used_what_both_of_it_used() -> None:
+    recording = a_run()
+    recording.machine = {"cores": "1"}
+    before = samples("redis", [9] * 5, every_s=1, cores=0.8)
+    after = samples("redis", [9] * 4, every_s=1, cores=0.8, pids="2222")
+    recording.servers = [*before, *(replace(one, at=one.at + 5) for one in after)]
+
+    assert limited_by(recording) == ("machine: generators and servers used 1.10 of its 1 cores at the peak")
 
 
 def test_a_generator_that_was_busy_at_the_peak_alone_is_the_limit() -> None:

@@ -60,7 +60,7 @@ def a_recording() -> Recording:
             ThresholdResult("wrong", 0, False, 2, False),
             ThresholdResult("per_s", 1_800, True, 1_989.333, True),
             ThresholdResult("recovered_s", 5, False, None, False),
-            ThresholdResult("server_memory_mib_per_hour", 16, False, None, True),
+            ThresholdResult("hostile_p99_ms", 100, False, None, True),
         ],
         limited_by="server: 10 of 31,000 scans got no verdict",
     )
@@ -94,12 +94,12 @@ waited, ms    p50    p90    p99   p99.9   p99.99      max    scans
 honest       4.00   4.00   8.00    8.00     8.00   12,001   20,992
 hostile      2.00   2.00   2.00    2.00     2.00     2.00    5,000
 
-threshold                       limit    measured
-────────────────────────────────────────────────────────────────────────────
-wrong                            <= 0           2   missed
-per_s                        >= 1,800   1,989.333   met
-recovered_s                      <= 5           -   missed: nothing measured
-server_memory_mib_per_hour      <= 16           -   not looked at
+threshold           limit    measured
+────────────────────────────────────────────────────────────────
+wrong                <= 0           2   missed
+per_s            >= 1,800   1,989.333   met
+recovered_s          <= 5           -   missed: nothing measured
+hostile_p99_ms     <= 100           -   not looked at
 
 scan_id (2 of 2 wrong)                 kind      expected        got
 ───────────────────────────────────────────────────────────────────────────────

@@ -58,7 +58,7 @@ def test_the_cores_of_the_verifiers_leave_the_headroom_free() -> None:
     assert worked_out()["verifiers: cores, unary"] == 3
     assert worked_out(replace(CITY, headroom=0.25))["verifiers: cores, unary"] == 2
     assert worked_out(replace(CITY, is_batched=True))["verifiers: cores, batched"] == 2
-    assert worked_out(replace(CITY, cores_a_host=2))["verifiers: hosts of 2 cores"] == 2
+    assert worked_out(replace(CITY, cores_a_host=2))["verifiers: hosts of 2 cores"] == 3  # a spare
 
 
 def test_cores_are_whole_and_no_core_is_added_for_a_rounding_error() -> None:
@@ -72,11 +72,13 @@ def test_memory_redis_and_network_are_of_so_many_people() -> None:
     mirror_mib = 43.2e6 * 8 / 2**20
     assert found["verifiers: memory of each"] == pytest.approx((2 * mirror_mib + 32 * 64) / 1024)
     assert found["Redis: status"] == pytest.approx(mirror_mib)
-    assert found["Redis: feed, at most"] == pytest.approx(60e6 / 2**20)
+    assert found["Redis: feed"] == pytest.approx(60e6 / 2**20)
     assert found["Redis: scan log, at most"] == 512
     assert found["network: into the verifiers"] == pytest.approx(32)  # 10 000/s x 400 bytes
     assert found["network: out of them"] == pytest.approx(20)
     assert found["network: scan log to Redis"] == pytest.approx(8)
+    # One host and a spare.
+    assert found["network: status from Redis, at a new epoch"] == pytest.approx(2 * mirror_mib)
 
 
 def test_the_scan_log_is_a_row_a_scan_for_as_long_as_it_is_kept() -> None:
@@ -102,6 +104,12 @@ def test_the_public_peaks_are_held_by_so_many_cores() -> None:
     assert found["public peaks: Xi'an, rated in 2021, batched"] == 3  # 2.4
     assert found["public peaks: Guangdong, 10 January 2022, unary"] == 7  # 23 333/s: 3.5, twice
     assert found["public peaks: Guangdong, 10 January 2022, batched"] == 3  # 2.8
+
+
+def test_a_public_peak_of_requests_says_that_each_is_taken_as_a_scan() -> None:
+    how = {need.what: need.how for need in needs(CITY, COSTS, SIZES) if need.group == "public peaks"}
+    assert how["Guangdong, 10 January 2022, unary"].startswith("1.4 million requests, each taken as a scan")
+    assert how["Xi'an, rated in 2021, unary"].startswith("1.2 million scans")
 
 
 def test_real_messages_are_of_plausible_size() -> None:

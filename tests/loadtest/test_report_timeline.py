@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
@@ -67,10 +68,13 @@ def test_an_empty_run_has_no_slots() -> None:
     assert (list(timeline.slots), dict(timeline.servers)) == ([], {})
 
 
-def served(*samples: tuple[float, float]) -> Recording:
+def served(*samples: tuple[float, float], pids: Sequence[int] = ()) -> Recording:
     """Return a run with a server seen at some seconds, with so much CPU time each."""
     recording = Recording(plan(), BEGAN_AT)
-    recording.servers = [ServerSample("redis", BEGAN_AT + at, cpu_s, 25.0, 20) for at, cpu_s in samples]
+    recording.servers = [
+        ServerSample("redis", BEGAN_AT + at, cpu_s, 25.0, 20, pid)
+        for (at, cpu_s), pid in zip(samples, pids or [7] * len(samples), strict=True)
+    ]
     return recording
 
 
@@ -80,12 +84,27 @@ def test_cores_are_cpu_time_between_two_looks_at_a_server() -> None:
 
 
 def test_a_server_that_was_started_anew_counts_from_zero() -> None:
-    points = Timeline.of(served((0, 7.0), (1, 7.5), (2, 0.25))).servers["redis"]
-    assert points[-1].cores == pytest.approx(0.25)
+    samples = ((0, 7.0), (1, 7.5), (2, 0.25), (3, 0.5))
+    points = Timeline.of(served(*samples, pids=(7, 7, 8, 8))).servers["redis"]
+    assert [point.cores for point in points][1:] == pytest.approx([0.5, 0.25, 0.25])
+    # Also where it has used more already.
+    points = Timeline.of(served((0, 0.1), (1, 0.5), pids=(7, 8))).servers["redis"]
+    assert points[-1].cores == pytest.approx(0.5)
+
+
+def test_a_process_that_is_missed_for_a_moment_is_drawn_neither_as_a_restart_nor_as_work() -> None:
+    points = Timeline.of(served((0, 700.0), (1, 700.5), (2, 90.0), (3, 701.0), (4, 701.5))).servers["redis"]
+    assert [point.cores for point in points][1:] == pytest.approx([0.5, 0.0, 0.5, 0.5])
+
+
+def test_a_process_that_ended_for_good_takes_its_time_with_it() -> None:
+    points = Timeline.of(served((0, 700.0), (1, 700.5), (2, 90.0), (3, 90.5), (4, 91.0))).servers["redis"]
+    assert [point.cores for point in points][1:] == pytest.approx([0.5, 0.0, 0.0, 0.5])
 
 
 def test_a_server_that_was_gone_leaves_a_gap() -> None:
-    points = Timeline.of(served((0, 7.0), (1, 7.5), (9, 0.25), (10, 0.5))).servers["redis"]
+    samples = ((0, 7.0), (1, 7.5), (9, 0.25), (10, 0.5))
+    points = Timeline.of(served(*samples, pids=(7, 7, 8, 8))).servers["redis"]
     assert [point.memory_mib for point in points] == [25.0, 25.0, None, 25.0, 25.0]
     assert [point.cores for point in points][2:] == [None, None, pytest.approx(0.25)]
 

@@ -2,17 +2,25 @@
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
+from click.testing import CliRunner
 
-from loadtest.scenario_run import NotPossible, Setting, adapt
+from loadtest.__main__ import main
+from loadtest.processes import ProcessError
+from loadtest.recording import ServerSample, ThresholdResult
+from loadtest.runner import _outcome
+from loadtest.scenario_run import Generated, NotPossible, Setting, adapt, complete
 from loadtest.scenarios import SCENARIOS
 from loadtest.town import Town, town
+from tests.loadtest.recordings import held
 from tests.loadtest.replay import PEOPLE_A_MINUTE, Replay, replay
 
 QUIET = tuple(name for name, one in SCENARIOS.items() if not one.acts)
 # What a server keeps in its first seconds says nothing of hours.
-ANY_GROWTH = ("server_memory_mib_per_hour=1000", "server_descriptors_per_hour=1000")
+ANY_GROWTH = ("server_memory_growth_mib=1000", "server_descriptors_growth=1000")
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +69,60 @@ def test_honest_people_are_served_in_a_flood_of_garbage(replays: Mapping[str, Re
 
 def test_a_soak_has_its_servers_watched(replays: Mapping[str, Replay]) -> None:
     values = {one.measure: one.value for one in replays["soak"].conclude().thresholds}
-    assert values["server_memory_mib_per_hour"] is not None
-    assert values["server_descriptors_per_hour"] is not None
+    assert values["server_memory_growth_mib"] is not None
+    assert values["server_descriptors_growth"] is not None
+
+
+def test_a_verifier_that_nobody_asked_proves_nothing() -> None:
+    recording = held()
+    asked, not_asked = Generated(Path(), 0, []), Generated(Path(), 0, [], ["verifier-2"])
+
+    assert complete(recording, asked, None) == 0
+    assert complete(recording, not_asked, None) == 3
+    assert recording.problems == ["verifier-2 was never asked"]
+    assert _outcome(recording, Path(), 3)["problems"] == recording.problems
+
+
+def test_what_the_generators_could_not_see_is_a_problem_until_somebody_did() -> None:
+    recording = held()
+    recording.thresholds = [ThresholdResult("server_memory_growth_mib", 16, False, None, False)]
+    samples = [ServerSample("redis", recording.began_at + at, at, 9, 9) for at in range(9)]
+
+    assert complete(recording, Generated(Path(), 0, []), None) == 3
+    assert "nobody watched the servers" in recording.problems[0]
+    # The generators said so as well.
+    assert complete(recording, Generated(Path(), 3, samples), None) == 0
+    assert recording.problems == []
+
+
+def test_a_run_that_proves_nothing_says_why() -> None:
+    recording = held()
+    assert complete(recording, Generated(Path(), 3, []), None) == 3
+    assert recording.problems == ["the generators ended with 3: see locust.log"]
+
+    recording.problems = ["nobody came"]
+    assert complete(recording, Generated(Path(), 3, []), None) == 3
+    assert recording.problems == ["nobody came"]
+
+
+def test_a_wrong_verdict_is_proven_whatever_else_went_wrong() -> None:
+    recording = held()
+    next(iter(recording.seconds.values())).wrong = 1
+    assert complete(recording, Generated(Path(), 3, [], ["verifier-2"]), None) == 1
+
+
+@pytest.mark.parametrize("command", [["run", "steady"], ["load"], ["ceiling"]])
+def test_a_process_that_fails_meanwhile_proves_nothing(
+    command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise ProcessError("the generators ended with -9")
+
+    for module in ("run_command.run_all", "load.run_all", "ceiling.measure_ceiling"):
+        monkeypatch.setattr(f"loadtest.{module}", fail)
+    ended = CliRunner().invoke(main, command)
+    assert ended.exit_code == 3
+    assert ended.stderr == "Error: the generators ended with -9\n"
 
 
 def test_a_scenario_goes_with_numbers_and_with_time() -> None:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -11,7 +12,8 @@ from loadtest import measures
 from loadtest.__main__ import main
 from loadtest.arrivals import Profile
 from loadtest.mix import KINDS
-from loadtest.scenario import ACTS, Scenario
+from loadtest.recording import DoneAct, Plan, Recording, Second, ServerSample
+from loadtest.scenario import ACTS, Scenario, Threshold
 from loadtest.scenarios import SCENARIOS
 
 MORNINGS = {
@@ -47,6 +49,80 @@ def test_a_scenario_is_about_a_crowd_from_beginning_to_end(scenario: Scenario) -
 def test_a_wrong_verdict_is_forgiven_on_no_morning(scenario: Scenario) -> None:
     limits = {limit.measure: limit.limit for limit in scenario.thresholds}
     assert limits["wrong"] == 0
+
+
+def a_morning(scenario: Scenario) -> Recording:
+    """Return a run of two minutes in which everything went well, with its acts in the middle of it."""
+    recording = Recording(
+        Plan(
+            scenario.name, "", 6_000, 120, "unary", "even", 16, 2_000, scenario.deadline_s, scenario.attempts
+        ),
+        began_at=1_000.0,
+    )
+    for at in range(1_000, 1_120):
+        second = Second(due=100, sent=100, right=100)
+        second.honest.record(0.005, 100)
+        recording.add_second(at, second)
+        recording.servers.append(ServerSample("verifier-1", at, 0.0, 100, 40))
+    recording.acts = [DoneAct(act.name, 1_000 + act.at * 120, 0.1) for act in scenario.acts]
+    return recording
+
+
+def spoil(recording: Recording, measure: str) -> None:
+    """Let that go wrong which `measure` is there for."""
+    last_act = max((act.at for act in recording.acts), default=1_000)
+    if measure in ("wrong", "failed", "missed", "missed_by_server"):
+        setattr(recording.seconds[1_060], measure, 1)
+    elif measure.startswith("server_"):
+        recording.servers = [
+            replace(one, memory_mib=one.at, descriptors=int(one.at)) for one in recording.servers
+        ]
+    for at, second in recording.seconds.items():
+        if measure == "right_share" or (measure == "recovered_s" and last_act < at < last_act + 8):
+            second.right = 80
+        # Two seconds of two minutes, wherever they are; of those who come after the acts as well.
+        if measure.startswith("honest_") and at in (1_118, 1_119):
+            second.honest.record(2, 100)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "limit"),
+    [
+        pytest.param(scenario, limit, id=f"{scenario.name}-{limit.measure}")
+        for scenario in SCENARIOS.values()
+        for limit in scenario.thresholds
+    ],
+)
+def test_each_limit_is_kept_on_a_good_morning_and_missed_when_that_goes_wrong(
+    scenario: Scenario, limit: Threshold
+) -> None:
+    recording = a_morning(scenario)
+    assert all(one.is_met for one in measures.judge(recording, scenario.thresholds))
+
+    spoil(recording, limit.measure)
+    assert not measures.judge(recording, [limit])[0].is_met
+
+
+@every_scenario
+def test_what_the_generator_could_not_send_is_forgiven_on_no_morning(scenario: Scenario) -> None:
+    assert Threshold("missed", 0) in scenario.thresholds
+
+
+def test_waits_count_also_after_redis_came_back() -> None:
+    scenario = SCENARIOS["dependency-down"]
+    recording = a_morning(scenario)
+    for at in range(1_110, 1_120):
+        recording.seconds[at].honest.record(0.4, 100)
+    missed = [one.measure for one in measures.judge(recording, scenario.thresholds) if not one.is_met]
+    assert missed == ["honest_p99_ms"]
+
+
+def test_nobody_asks_twice_while_a_verifier_joins() -> None:
+    assert SCENARIOS["cold-start"].attempts == 1
+
+
+def test_a_soak_is_half_the_steady_crowd() -> None:
+    assert SCENARIOS["soak"].people_a_minute == SCENARIOS["steady"].people_a_minute / 2
 
 
 def test_what_is_frozen_or_killed_comes_back() -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from loadtest.process_tree import tree
 from loadtest.processes import ServerProcess
-from loadtest.watch import Watch, sample, tree
+from loadtest.watch import Watch, sample
 from tests.eventually import eventually
 
 # Spends CPU and memory in a child that it waits for, then has another one that stays.
@@ -35,7 +36,7 @@ def test_a_server_is_counted_with_all_of_its_processes(parent: ServerProcess) ->
     eventually(lambda: (found := sample("parent", parent)) is not None and found.memory_mib > 30)
     found = sample("parent", parent)
     assert found is not None
-    assert found.name == "parent"
+    assert (found.name, found.pid) == ("parent", parent.pid)
     assert found.descriptors >= 6  # three standard ones each
 
 
