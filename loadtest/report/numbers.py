@@ -5,8 +5,6 @@ _SPACE = "\u00a0"  # no line ends inside a number
 # Endings of names of measures, the longer ones first.
 _UNITS = {
     "mib": "MiB",
-    "mib_per_hour": "MiB an hour",
-    "per_hour": "an hour",
     "per_s": "a second",
     "s": "s",
 }

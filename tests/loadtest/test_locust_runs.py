@@ -262,6 +262,7 @@ def test_ctrl_c_still_writes_what_was_measured(runs: dict[str, Ended], name: str
     assert "the run was stopped after" in runs[name].out
     assert "did not report its end" not in runs[name].out
     recording = runs[name].recording()
+    assert any("the run was stopped after" in problem for problem in recording.problems)
     assert recording.plan.duration_s == 60
     assert recording.total().right > 0
 

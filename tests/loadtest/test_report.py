@@ -270,7 +270,7 @@ def test_what_is_not_a_recording_has_no_report(tmp_path: Path) -> None:
         (numbers.share(1, 1_000_000), "< 0.01 %"),
         (numbers.share(999_999, 1_000_000), "> 99.99 %"),
         (numbers.share(1, 0), "–"),
-        (numbers.measured("server_memory_mib_per_hour", 16), "16 MiB an hour"),
+        (numbers.measured("server_memory_growth_mib", 16), "16 MiB"),
         (numbers.measured("late_share", 0.0031), "0.31 %"),
         (numbers.measured("per_s", 1_013.4), "1 013 a second"),
         (numbers.measured("recovered_s", 4.02), "4.02 s"),
