@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from loadtest.plan import plan
+from loadtest.plan import Figure, plan
 from loadtest.processes import ProcessError
 from verifier.terminal import tolerate_any_encoding
 
@@ -24,6 +24,9 @@ def _unproven_where_a_process_fails() -> Iterator[None]:
         yield
     except ProcessError as error:
         click.echo(f"Error: {error}", err=True)
+        sys.exit(_EXIT_UNPROVEN)
+    except KeyboardInterrupt:
+        click.echo("Interrupted: this run proves nothing.", err=True)
         sys.exit(_EXIT_UNPROVEN)
 
 
@@ -170,7 +173,7 @@ _KEY_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--holders", type=click.IntRange(1, 100_000), help="Of an issuer: how many.  [default: 5000]")
 @click.option(
     "--minutes",
-    type=click.FloatRange(0.1, 1440),
+    type=Figure(0.1, 1440),
     help="How long it has to be good.  [default: 60, of an issuer 5]",
 )
 @click.option(
@@ -196,8 +199,8 @@ def corpus(**options: Any) -> None:
 
 @main.command()
 @click.argument("scenarios", nargs=-1, required=True)
-@click.option("--people-a-minute", type=click.FloatRange(1), help="At the peak.  [default: the scenario's]")
-@click.option("--seconds", "duration_s", type=click.FloatRange(1), help="[default: the scenario's]")
+@click.option("--people-a-minute", type=Figure(1, 1e9), help="At the peak.  [default: the scenario's]")
+@click.option("--seconds", "duration_s", type=Figure(1, 7 * 86_400), help="[default: the scenario's]")
 @click.option(
     "--flavour", type=click.Choice(["unary", "batch", "stream"]), default="unary", show_default=True
 )
@@ -241,6 +244,10 @@ def run(scenarios: tuple[str, ...], *, output: Path, is_json: bool, **setting: A
     """
     from loadtest.run_command import run  # noqa: PLC0415
 
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.BadParameter(f"{output}: {error.strerror}", param_hint="--output") from None
     with _unproven_where_a_process_fails():
         sys.exit(run(scenarios, output=output, is_json=is_json, **setting))
 
@@ -263,7 +270,7 @@ def scenarios(is_json: bool) -> None:
 @click.option(
     "--batch-size", type=click.IntRange(1, 1_000), help="Of --flavour batch: scans in a call.  [default: 100]"
 )
-@click.option("--seconds", "duration_s", type=click.FloatRange(3, 600), default=3, show_default=True)
+@click.option("--seconds", "duration_s", type=Figure(3, 600), default=3, show_default=True)
 @click.option("--json", "is_json", is_flag=True, help="Print it in JSON.")
 def ceiling(
     *, flavour: str, processes: int, sites: int, batch_size: int | None, duration_s: float, is_json: bool

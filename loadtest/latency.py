@@ -79,11 +79,16 @@ class Latencies:
         return self.percentile_ms(100)
 
     def percentiles_ms(self) -> Mapping[str, float | None]:
-        """Return "p50" to "p99.99" and "max", milliseconds; for several of them quicker than one by one."""
+        """Return "p50" to "p99.99" and "max", milliseconds; None for one that nobody is expected to exceed.
+
+        p99.99 of 500 scans would be their maximum, and look as if more were known.
+        """
         names = (*(f"p{percentile:g}" for percentile in PERCENTILES), "max")
         if not self:
             return dict.fromkeys(names)
-        return dict(zip(names, self._values_ms((*PERCENTILES, 100.0)), strict=True))
+        found = dict(zip(names, self._values_ms((*PERCENTILES, 100.0)), strict=True))
+        beyond = {f"p{one:g}": self.count * (100 - one) / 100 for one in PERCENTILES if one > 50}
+        return {name: None if beyond.get(name, 1) < 0.999 else value for name, value in found.items()}
 
     def encode(self) -> str:
         """Return the histogram in the encoding that HdrHistogram tools read (V2, deflated, Base64).

@@ -44,7 +44,12 @@ def names() -> Mapping[str, str]:
 
 
 def threshold(name: str, limit: float) -> Threshold:
-    """Return the threshold on a measure: a floor where more is better; raises UnknownMeasure."""
+    """Return the threshold on a measure: a floor where more is better.
+
+    Raises UnknownMeasure, and ValueError for what no measure can be.
+    """
+    if not (math.isfinite(limit) and limit >= 0):
+        raise ValueError(f"expected a number from 0 on, got {limit}")
     return Threshold(name, limit, is_floor=_measure_of(name).is_floor)
 
 

@@ -183,7 +183,7 @@ def read_options(parsed: Namespace, host: str | None) -> LoadOptions:
         scenario=scenario,
         profile=_read_profile(scenario, given),
         openings=Profile(scenario.openings),
-        addresses=_addresses(host or "127.0.0.1:50051"),
+        addresses=_addresses(host or ""),
         corpus=Path(given["corpus"]),
         flavour=_one_of("flavour", FLAVOURS, given),
         arrivals=_one_of("arrivals", ARRIVALS, given),
