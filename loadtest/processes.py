@@ -64,13 +64,13 @@ class ServerProcess:
     def wait_for_file(self, path: Path, timeout_s: float = READY_TIMEOUT_S) -> str:
         """Return what the server wrote to `path` once it is there; raises ProcessError."""
         deadline = time.monotonic() + timeout_s
-        while not path.exists():
+        while not (content := _line_in(path)):
             if not self.is_running():
                 raise ProcessError(f"{self.name} ended with {self._process.returncode}:\n{self.tail()}")
             if time.monotonic() > deadline:
                 raise ProcessError(f"{self.name} was not ready after {timeout_s} s:\n{self.tail()}")
             time.sleep(_POLL_S)
-        return path.read_text().strip()
+        return content
 
     def wait(self, timeout_s: float) -> int:
         """Wait for the process to end by itself and return its exit code; raises ProcessError."""
@@ -115,3 +115,12 @@ class ServerProcess:
 def _without_settings(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment without what is meant for other servers than ours."""
     return {name: value for name, value in environment.items() if not name.startswith("GATELIGHT_")}
+
+
+def _line_in(path: Path) -> str:
+    """Return the line in a file, empty until all of it is there."""
+    try:
+        content = path.read_text()
+    except FileNotFoundError:
+        return ""
+    return content.strip() if content.endswith("\n") else ""

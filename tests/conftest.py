@@ -11,6 +11,11 @@ import redis
 from loadtest.embedded_redis import EmbeddedRedis
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many processes test: one more than cores, since many tests wait for servers."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture(scope="session")
 def shared_redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Redis for the whole run: the one at GATELIGHT_REDIS_URL, or an embedded one.

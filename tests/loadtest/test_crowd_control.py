@@ -29,7 +29,7 @@ class Master:
         add_options(parser)
         arguments = ("--corpus", "corpus.bin", "--results", str(folder), *CROWD, *options)
         parsed: Namespace = parser.parse_args(arguments, env_vars={})
-        self.control = Control(read_options(parsed, None), ["one"], lambda: self.now)
+        self.control = Control(read_options(parsed, "127.0.0.1:1"), ["one"], lambda: self.now)
         self._number = 0
 
     def take(self, *, is_last: bool = False, is_lost: bool = False, **counts: Any) -> None:

@@ -19,7 +19,7 @@ spends = "x = bytearray(50 << 20); [hash(str(i)) for i in range(300_000)]"
 subprocess.run([sys.executable, "-c", spends])
 holds = "x = bytearray(b'x') * (30 << 20); input()"  # until its parent is gone
 stays = subprocess.Popen([sys.executable, "-c", holds], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
-open(sys.argv[1], "w").write("ready")
+open(sys.argv[1], "w").write("ready\\n")
 time.sleep(60)
 """
 
