@@ -6,8 +6,6 @@ ENGINE is envoy, where calls cost least, or grpcio, which runs everywhere. Answe
 the scan_id of the scan, and a verdict. Runs until it is killed.
 """
 
-import asyncio
-import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -15,18 +13,11 @@ from concurrent import futures
 from pathlib import Path
 from typing import Any
 
-from verifier.envoy.framing import Unframer, frame
-from verifier.limits import MAX_BATCH_BYTES, Limits
+from loadtest.envoy_answers import answer_call, serve
+from verifier.limits import Limits
 from verifier.v1 import verifier_pb2 as pb
 
 _SERVICE = "verifier.v1.VerifierService"
-_START = {
-    "type": "http.response.start",
-    "status": 200,
-    "headers": [(b"content-type", b"application/grpc")],
-    "trailers": True,
-}
-_END = {"type": "http.response.trailers", "headers": [(b"grpc-status", b"0")]}
 
 
 def _green(scan: pb.VerifyCodeRequest) -> pb.VerifyCodeResponse:
@@ -60,33 +51,8 @@ async def app(
     send: Callable[[dict[str, Any]], Awaitable[None]],
 ) -> None:
     """Answer one call, for Envoy."""
-    if scope["type"] != "http":
-        return
-    answer = _ANSWERS[scope["path"]]
-    unframer = Unframer(MAX_BATCH_BYTES)
-    await send(_START)
-    has_more = True
-    while has_more:
-        event = await receive()
-        if event["type"] == "http.disconnect":
-            return
-        has_more = event.get("more_body", False)
-        answers = b"".join(frame(answer(message)) for message in unframer.feed(event["body"]))
-        if answers or not has_more:
-            await send({"type": "http.response.body", "body": answers, "more_body": has_more})
-    await send(_END)
-
-
-async def _serve_envoy(port_file: Path) -> None:
-    from pyvoy import PyvoyServer  # noqa: PLC0415 - not everywhere
-
-    async with PyvoyServer(
-        "loadtest.null_server:app",
-        additional_envoy_args=["--concurrency", "1"],
-        env={"PYTHONPATH": os.pathsep.join([os.getcwd(), *sys.path])},  # noqa: PTH109
-    ) as server:
-        port_file.write_text(f"{server.listener_port}\n")
-        await asyncio.Event().wait()
+    if scope["type"] == "http":
+        await answer_call(receive, send, _ANSWERS[scope["path"]])
 
 
 def _serve_grpcio(port_file: Path) -> None:
@@ -116,6 +82,6 @@ def _serve_grpcio(port_file: Path) -> None:
 if __name__ == "__main__":
     engine, path = sys.argv[1:]
     if engine == "envoy":
-        asyncio.run(_serve_envoy(Path(path)))
+        serve("loadtest.null_server:app", Path(path))
     else:
         _serve_grpcio(Path(path))

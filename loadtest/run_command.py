@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtest.arrivals import ProfileError
+from loadtest.ceiling import DURATION_S as CEILING_S
 from loadtest.measures import UnknownMeasure, threshold
 from loadtest.runner import run_all
 from loadtest.scenario import Scenario
@@ -32,9 +33,7 @@ def run(
             raise click.UsageError(f"there is no scenario {name}: there are {', '.join(SCENARIOS)}")
     for text in thresholds:
         _require_threshold(text)
-    setting = Setting(**options, thresholds=thresholds)
-    if no_ceiling:
-        setting = Setting(**options, thresholds=thresholds, ceiling_s=0)
+    setting = Setting(**options, thresholds=thresholds, ceiling_s=0 if no_ceiling else CEILING_S)
     try:
         return run_all(names, setting, output=output, is_json=is_json)
     except (NotPossible, ProfileError) as error:

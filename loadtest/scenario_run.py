@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from loadtest import measures
 from loadtest.arrivals import Profile
 from loadtest.ceiling import DURATION_S as CEILING_S
-from loadtest.crowd.control import MISSED, PROVES_NOTHING, RIGHT
+from loadtest.crowd.control import PROVES_NOTHING, exit_code
 from loadtest.crowd.options import CHANGES_KEY
 from loadtest.hand import Hand
 from loadtest.locust_process import LOG_NAME, Job, run_locust
@@ -114,21 +114,21 @@ def generate(
                 advance()
 
             job = _job(scenario, setting, here, corpus=corpus, folder=folder, hand=hand)
-            exit_code = run_locust(job, meanwhile=meanwhile)
-    return Generated(folder, exit_code, watch.samples, here.never_asked())
+            ended_with = run_locust(job, meanwhile=meanwhile)
+    return Generated(folder, ended_with, watch.samples, here.never_asked())
 
 
 def conclude(generated: Generated, *, ceiling: Ceiling | None, console: Console) -> int:
     """Add what the generators could not know, judge again, write the report, and return the exit code."""
     folder = generated.folder
     recording = Recording.read(folder)
-    exit_code = complete(recording, generated, ceiling)
+    ended_with = complete(recording, generated, ceiling)
     recording.write(folder)
     with console.status("writing the report"):
         write_report(folder)
     show(recording, console)
     console.print(f"report: {folder / REPORT_NAME}", soft_wrap=True)
-    return exit_code
+    return ended_with
 
 
 def complete(recording: Recording, generated: Generated, ceiling: Ceiling | None) -> int:
@@ -147,11 +147,7 @@ def complete(recording: Recording, generated: Generated, ceiling: Ceiling | None
     ]
     recording.thresholds = measures.judge(recording, limits)
     recording.limited_by = measures.limited_by(recording)
-    if recording.total().wrong:  # proven, whatever else went wrong
-        return MISSED
-    if recording.problems:
-        return PROVES_NOTHING
-    return RIGHT if all(one.is_met for one in recording.thresholds) else MISSED
+    return exit_code(recording)
 
 
 def _wanted(scenario: Scenario) -> Wanted:

@@ -63,13 +63,10 @@ _SERVICE_CONFIG = {
     # city of gates adds at most a fifth to the load of a verifier that is already in trouble.
     "retryThrottling": {"maxTokens": 20, "tokenRatio": 0.2},
 }
-_CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
-    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+# How a gate holds its connection.
+CONNECTION_OPTIONS: tuple[tuple[str, str | int], ...] = (
     # A proxy of the environment would be handed the gate's key, and is one more thing to fail.
     ("grpc.enable_http_proxy", 0),
-    # A call over this size is not retried, without a word; 1 000 scans are up to 620 KB, and gRPC's
-    # own value is 256 KiB.
-    ("grpc.per_rpc_retry_buffer_size", 1 << 20),
     # A peer that lost power sends no goodbye: it is noticed after 10 + 3 s of silence, and 3 s after a
     # scan was sent. The verifier allows a ping every 5 s.
     ("grpc.keepalive_time_ms", 10_000),
@@ -81,6 +78,13 @@ _CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.max_reconnect_backoff_ms", 1_000),
     # Despite the name, how long one attempt to connect may take: room for one lost SYN.
     ("grpc.min_reconnect_backoff_ms", 3_000),
+)
+_CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
+    *CONNECTION_OPTIONS,
+    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+    # A call over this size is not retried, without a word; 1 000 scans are up to 620 KB, and gRPC's
+    # own value is 256 KiB.
+    ("grpc.per_rpc_retry_buffer_size", 1 << 20),
 )
 
 

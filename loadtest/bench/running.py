@@ -1,7 +1,5 @@
 """Servers under measurement: all of their processes, and how it shows what they answered."""
 
-import contextlib
-import os
 import sys
 import time
 from collections import Counter
@@ -20,6 +18,7 @@ from loadtest.embedded_redis import free_port
 from loadtest.processes import ServerProcess
 from loadtest.stage import wait_until_serving
 from loadtest.verdict_metrics import read_verdicts
+from verifier.host.engine import keep_turns_long
 
 # An empty server with grpcio's own pool and scheduling; the others are as the verifier's workers are.
 STOCK = "stock grpcio"
@@ -146,16 +145,9 @@ def _start(
     """Start a server that writes its port to a file; return it and its address; raises ProcessError."""
     process = ServerProcess(name, command, folder=port_file.parent)
     if has_long_turns:
-        _keep_turns_long(process.pid)
+        keep_turns_long(process.pid)
     try:
         return process, f"127.0.0.1:{process.wait_for_file(port_file)}"
     except BaseException:
         process.stop()
         raise
-
-
-def _keep_turns_long(pid: int) -> None:
-    """Schedule a server that has just begun as verifier/host/engine.py does the verifier's workers."""
-    if hasattr(os, "sched_setscheduler"):
-        with contextlib.suppress(OSError):
-            os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0))

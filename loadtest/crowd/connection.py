@@ -10,6 +10,7 @@ import grpc
 from loadtest.crowd.options import LoadOptions
 from loadtest.crowd.tally import Tally
 from verifier.bearer import BearerFileError, read_key_file
+from verifier.client import CONNECTION_OPTIONS
 from verifier.client_tls import ClientTls
 from verifier.errors import SettingsError
 from verifier.v1 import verifier_pb2 as pb
@@ -22,17 +23,8 @@ _OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.use_local_subchannel_pool", 1),
     # Attempts are ours to make and to count.
     ("grpc.enable_retries", 0),
-    # As the gates' own client (verifier/client.py) has them.
-    ("grpc.enable_http_proxy", 0),
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 3_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
-    ("grpc.min_reconnect_backoff_ms", 3_000),
+    *CONNECTION_OPTIONS,
 )
-
 
 # Over all verifiers that say that they serve: one that listens and knows nothing yet is left out.
 _SPREAD = {

@@ -152,15 +152,7 @@ class Control:
         options.results.mkdir(parents=True, exist_ok=True)
         recording.write(options.results)
         percentiles.write_csv(recording, options.results)
-        return self._exit_code()
-
-    def _exit_code(self) -> int:
-        # A wrong verdict is proven, whatever else went wrong.
-        if self.recording.total().wrong:
-            return MISSED
-        if self.recording.problems:
-            return PROVES_NOTHING
-        return RIGHT if all(one.is_met for one in self.recording.thresholds) else MISSED
+        return exit_code(recording)
 
     def _look_for_gaps(self) -> None:
         scenario = self.options.scenario
@@ -212,3 +204,13 @@ class Control:
     def _problem(self, problem: str) -> None:
         if problem not in self.recording.problems:
             self.recording.problems.append(problem)
+
+
+def exit_code(recording: Recording) -> int:
+    """Return what a run that was judged ends with."""
+    # A wrong verdict is proven, whatever else went wrong.
+    if any(second.wrong for second in recording.seconds.values()):
+        return MISSED
+    if recording.problems:
+        return PROVES_NOTHING
+    return RIGHT if all(one.is_met for one in recording.thresholds) else MISSED

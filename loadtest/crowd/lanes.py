@@ -75,7 +75,8 @@ class Stream(Line):
             self._leave(self._lane, _CLOSED)
         super().close()
 
-    def _send(self, arrivals: Sequence[Arrival]) -> None:
+    def send(self, arrivals: Sequence[Arrival]) -> None:
+        """Send scans; returns at once."""
         for arrival in arrivals:
             self._put(arrival, attempt=1)
 

@@ -48,10 +48,6 @@ class Line(ABC):
         self._is_idle.clear()
         self.shared.bound.arrive(arrivals, wanted_at)
 
-    def send(self, arrivals: Sequence[Arrival]) -> None:
-        """Send scans; returns at once."""
-        self._send(arrivals)
-
     def leave(self, count: int) -> None:
         """Wait for `count` scans no longer."""
         self._waited_for -= count
@@ -70,7 +66,8 @@ class Line(ABC):
         self._channel.close()
 
     @abstractmethod
-    def _send(self, arrivals: Sequence[Arrival]) -> None: ...
+    def send(self, arrivals: Sequence[Arrival]) -> None:
+        """Send scans; returns at once."""
 
     def _request(self, arrival: Arrival) -> pb.VerifyCodeRequest:
         return pb.VerifyCodeRequest(
@@ -98,7 +95,8 @@ class Unary(Line):
         super().__init__(shared)
         self._verify_code = stub_on(self._channel).VerifyCode
 
-    def _send(self, arrivals: Sequence[Arrival]) -> None:
+    def send(self, arrivals: Sequence[Arrival]) -> None:
+        """Send scans; returns at once."""
         for arrival in arrivals:
             gevent.spawn(self._scan, arrival)
 
@@ -130,7 +128,8 @@ class Batch(Line):
         super().__init__(shared)
         self._verify_codes = stub_on(self._channel).VerifyCodes
 
-    def _send(self, arrivals: Sequence[Arrival]) -> None:
+    def send(self, arrivals: Sequence[Arrival]) -> None:
+        """Send scans; returns at once."""
         size = self.shared.options.batch_size
         for first in range(0, len(arrivals), size):
             gevent.spawn(self._call, arrivals[first : first + size])

@@ -80,11 +80,11 @@ def start_worker(
             env=dict(os.environ) | (environment or {}) | {WORKER_FD_VARIABLE: str(descriptor)},
             process_group=0,
         )
-    _keep_turns_long(worker.pid)
+    keep_turns_long(worker.pid)
     return worker
 
 
-def _keep_turns_long(pid: int) -> None:
+def keep_turns_long(pid: int) -> None:
     """Let no thread of a process that has just begun interrupt another one when it wakes (Linux).
 
     On the one core of a worker, a thread that woke for each call that came in took the core from the one that
