@@ -3,7 +3,9 @@
 import contextlib
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_atomically(path: Path, content: bytes, *, mode: int = 0o644, replace: bool = True) -> None:
@@ -12,11 +14,18 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o644, replace: 
     The mode, less the umask, holds from the first byte on. Raises FileExistsError when the file exists
     and `replace` is false, else OSError.
     """
+    with open_atomically(path, mode=mode, replace=replace) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def open_atomically(path: Path, *, mode: int = 0o644, replace: bool = True) -> Iterator[BinaryIO]:
+    """Give a file to write in pieces, as write_atomically; what the block raises leaves all as it was."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         if replace:

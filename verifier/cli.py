@@ -56,6 +56,13 @@ def main() -> None:
 @click.option("--journal", type=_PATH, help="Folder of the scan log.  [default: gatelight-journal]")
 @click.option("--no-journal", is_flag=True, default=None, help="Keep no scan log.")
 @click.option("--journal-limit-mib", type=int, help="Disk the scan log may take, in MiB.  [default: 1024]")
+@click.option(
+    "--state", type=_PATH, help="Folder of what a start without Redis needs.  [default: state, in --journal]"
+)
+@click.option("--no-state", is_flag=True, default=None, help="Keep nothing for a start without Redis.")
+@click.option(
+    "--state-max-age-s", type=float, help="Oldest status that a start may take from it.  [default: 86400]"
+)
 @click.option("--metrics-listen", help="Address for Prometheus, HOST:PORT.  [default: none]")
 @click.option(
     "--threads", type=int, help="Threads of a worker for unary calls (engine grpcio).  [default: 16]"

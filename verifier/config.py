@@ -91,6 +91,9 @@ class VerifierSettings(BaseSettings):
     journal: Path = Path("gatelight-journal")
     no_journal: bool = False
     journal_limit_mib: Annotated[int, Field(ge=1, le=1 << 24)] = 1024
+    state: Path | None = None  # None: in the journal's folder, if there is one
+    no_state: bool = False
+    state_max_age_s: Annotated[float, Field(gt=0, le=_MAX_AGE_S, allow_inf_nan=False)] = 86_400.0
     metrics_listen: str = ""  # HOST:PORT; empty: none
     reflection: bool = False
     grace_s: Annotated[float, Field(ge=0, le=3_600, allow_inf_nan=False)] = 5.0
@@ -123,6 +126,15 @@ class VerifierSettings(BaseSettings):
     def journal_folder(self) -> Path | None:
         """Where the scan log is written, absolute; None for nowhere."""
         return None if self.no_journal else self.journal.absolute()
+
+    @property
+    def state_folder(self) -> Path | None:
+        """Where what is known is kept for the next start, absolute; None for nowhere."""
+        if self.no_state:
+            return None
+        if self.state is not None:
+            return self.state.absolute()
+        return None if self.journal_folder is None else self.journal_folder / "state"
 
     @property
     def effective_gate_auth(self) -> GateAuth:

@@ -59,7 +59,12 @@ def _serve(settings: VerifierSettings, load: Callable[[], VerifierSettings], sig
     shared = SharedMemory.create(partitions=settings.partitions, capacity=settings.mirror_capacity, rows=rows)
     with contextlib.closing(port.held), run_folder() as folder, life() as life_fd:
         following = Following(
-            shared, root=root, redis_url=settings.redis_url, journal=settings.journal_folder
+            shared,
+            root=root,
+            redis_url=settings.redis_url,
+            journal=settings.journal_folder,
+            state=settings.state_folder,
+            state_max_age_s=settings.state_max_age_s,
         )
         configure = partial(
             _worker_config, root=root, port=port, folder=folder, shared_fd=shared.descriptor, life_fd=life_fd

@@ -71,12 +71,12 @@ class MirrorFollower:
 
     def _is_set_back(self, noted: Position) -> bool:
         seen = self._last_seen
-        if seen is None:
-            return False
-        if noted.epoch == seen.epoch and noted.entry_id < seen.entry_id:
+        if seen is not None and noted.epoch == seen.epoch and noted.entry_id < seen.entry_id:
             return True
-        # Epochs have no order, so a snapshot from before a rebuild shows by its age alone.
-        return noted.current_at_s < self._mirror.current_at_s - _CLOCK_TOLERANCE_S
+        # Epochs have no order, so a snapshot from before a rebuild shows by its age alone; and so does one
+        # that is older than the mirror which a verifier had on its disk.
+        age_limit_s = self._mirror.current_at_s - _CLOCK_TOLERANCE_S
+        return self._mirror.table is not None and noted.current_at_s < age_limit_s
 
     def _apply(self, page: Page, followed: Position) -> None:
         if page.epoch != followed.epoch or not page.is_continuous:

@@ -2,8 +2,10 @@
 ships the scan log.
 """
 
+import contextlib
 import errno
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,8 +16,9 @@ from verifier.access.gate_list_follower import REFRESH_S as GATE_LIST_REFRESH_S
 from verifier.access.gate_list_follower import GateListFollower
 from verifier.access.gate_lists import GateLists
 from verifier.boot_clock import boot_time_s
-from verifier.errors import SettingsError
-from verifier.host.key_set_document import pack
+from verifier.errors import NotReady, SettingsError
+from verifier.host.kept_state import GATE_LIST, KEY_SETS, KeptState, NotKept
+from verifier.host.key_set_document import pack, unpack
 from verifier.host.metrics import Gauge
 from verifier.host.shared import SharedMemory
 from verifier.host.shared_mirror import SharedMirror, SharedPartition
@@ -28,6 +31,7 @@ from verifier.mirror_follower import MirrorFollower
 from verifier.status_reader import StatusReader
 from verifier.wire.cose import key_id
 from verifier.wire.ed25519 import VerifyingKey
+from verifier.wire.errors import GateListError, KeySetError
 
 # Short enough to be back soon, long enough not to burden a Redis that is just starting.
 _MIRROR_RETRY_S = 0.2
@@ -42,11 +46,24 @@ class Following:
     """The loops, and what they know."""
 
     def __init__(
-        self, shared: SharedMemory, *, root: VerifyingKey, redis_url: str, journal: Path | None
+        self,
+        shared: SharedMemory,
+        *,
+        root: VerifyingKey,
+        redis_url: str,
+        journal: Path | None,
+        state: Path | None = None,
+        state_max_age_s: float = 0.0,
     ) -> None:
-        """Write into `shared`; without `journal` nothing is shipped. Raises SettingsError."""
+        """Write into `shared`; without `journal` nothing is shipped, without `state` nothing is kept.
+
+        A kept mirror is used while its status is no older than `state_max_age_s`. Raises SettingsError.
+        """
         self._shared = shared
         self._journal = journal
+        self._state = state
+        self._state_max_age_s = state_max_age_s
+        self._kept = KeptState(state, shared, root_key_id=key_id(root.public_key)) if state else None
         self._mirror = SharedMirror(shared, monotonic=boot_time_s)
         self._key_sets = KeySets(root)
         self._gate_lists = GateLists()
@@ -57,6 +74,10 @@ class Following:
                 self._loops.append(self._mirror_loop(redis_url, number, root))
         except ValueError as error:
             raise SettingsError(f"--redis-url: {error}") from None
+        self._keeping: Loop | None = None
+        if self._kept is not None:
+            self._keeping = Loop(self._kept.step, name="kept state", pause_s=1.0, retry_s=1.0)
+            self._loops.append(self._keeping)
         self._shipping: Loop | None = None
         if self._shipper is not None:
             self._shipping = Loop(self._shipper.step, name="scan log", pause_s=_SHIP_S, retry_s=1.0)
@@ -65,6 +86,7 @@ class Following:
     def start(self) -> None:
         """Begin; raises SettingsError for a journal that cannot be written, or is another verifier's."""
         self._take_journal()
+        self._take_state()
         for loop in self._loops:
             loop.start()
 
@@ -73,6 +95,9 @@ class Following:
 
         Where Redis fails, the scan log lies on the disk until the next start.
         """
+        if self._kept is not None and self._keeping is not None:
+            self._keeping.stop()
+            self._kept.save_mirror()
         if self._shipper is None or self._shipping is None:
             return
         self._shipping.stop()
@@ -133,16 +158,55 @@ class Following:
                 "name another folder, or say --no-journal"
             ) from None
 
+    def _take_state(self) -> None:
+        """Begin with what an earlier run kept; what Redis holds is newer, and replaces it."""
+        if self._kept is None:
+            return
+        try:
+            self._kept.make_folder()
+        except OSError as error:
+            raise SettingsError(
+                f"--state: cannot write in {self._state}: {error.strerror}; "
+                "name another folder, or say --no-state"
+            ) from None
+        for signed in unpack(self._kept.kept(KEY_SETS)):
+            with contextlib.suppress(KeySetError):
+                self._key_sets.offer(signed)
+        if self._key_sets.signed:
+            self._shared.key_sets.write(pack(self._key_sets.signed))
+        self._take_gate_list(self._kept.kept(GATE_LIST))
+        try:
+            age_s = self._kept.load_mirror(max_age_s=self._state_max_age_s)
+        except NotKept as error:
+            _log.info("no mirror from the disk", why=str(error))
+        else:
+            _log.info("mirror from the disk, until Redis answers", status_age_s=round(age_s, 3))
+
+    def _take_gate_list(self, signed: bytes) -> None:
+        # Whose keys are no longer in force is believed by nobody, until Redis has a newer key set.
+        with contextlib.suppress(NotReady, GateListError):
+            keys = self._key_sets.in_force(int(time.time())).keys
+            if signed and self._gate_lists.offer(signed, keys):
+                self._shared.gate_list.write(signed)
+
+    def _publish_key_sets(self, signed_sets: Sequence[bytes]) -> None:
+        document = pack(signed_sets)
+        self._shared.key_sets.write(document)
+        if self._kept is not None:
+            self._kept.keep(KEY_SETS, document)
+
+    def _publish_gate_list(self, signed: bytes) -> None:
+        self._shared.gate_list.write(signed)
+        if self._kept is not None:
+            self._kept.keep(GATE_LIST, signed)
+
     def _gate_list_version(self) -> int:
         newest = self._gate_lists.newest
         return 0 if newest is None else newest.version
 
     def _key_set_loop(self, redis_url: str) -> Loop:
-        document = self._shared.key_sets
         follower = KeySetFollower(
-            redis_url=redis_url,
-            key_sets=self._key_sets,
-            publish=lambda signed: document.write(pack(signed)),
+            redis_url=redis_url, key_sets=self._key_sets, publish=self._publish_key_sets
         )
         return Loop(follower.refresh, name="key set", pause_s=KEY_SET_REFRESH_S, retry_s=KEY_SET_REFRESH_S)
 
@@ -151,7 +215,7 @@ class Following:
             redis_url=redis_url,
             gate_lists=self._gate_lists,
             key_sets=self._key_sets,
-            publish=self._shared.gate_list.write,
+            publish=self._publish_gate_list,
             clock=time.time,
         )
         pause_s = GATE_LIST_REFRESH_S

@@ -137,6 +137,14 @@ class SharedMemory:
         """Return how much memory the pages take that were ever written."""
         return 512 * os.fstat(self.descriptor).st_blocks
 
+    def has_data(self, half: int, shard: int) -> bool:
+        """Tell whether a shard of a half was ever written since it was cleared, without reading it."""
+        at = self.layout.halves_at + half * self.layout.half_bytes + shard * SHARD_BYTES
+        try:
+            return os.lseek(self.descriptor, at, os.SEEK_DATA) < at + SHARD_BYTES
+        except OSError:  # nothing from there to the end
+            return False
+
     def clear(self, half: int, start: int, length: int) -> None:
         """Make a part of a half zeros again and give its pages back; both numbers are of whole shards."""
         at = self.layout.halves_at + half * self.layout.half_bytes + start

@@ -1,0 +1,217 @@
+"""What a verifier knew is there again after a restart, with its true age, or it is not there at all."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+import redis
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadtest.embedded_redis import EmbeddedRedis
+from tests.signer import Signer
+from tests.verifier.engines.serving import TIMEOUT_S, publish, serving, stub
+from verifier.host.kept_state import MIRROR, KeptState, NotKept
+from verifier.host.shared import SharedMemory
+from verifier.host.shared_mirror import SharedMirror, SharedPartition
+from verifier.v1 import verifier_pb2 as pb
+from verifier.wire.status_store import KEY_SET_KEY, RECORDS_PER_SHARD, SHARD_BYTES
+
+_DAY_S = 86_400.0
+_ROOT = bytes(8)
+_CAPACITY = 5 * RECORDS_PER_SHARD + 100
+
+
+class Clock:
+    """Two clocks that go together."""
+
+    def __init__(self, unix_s: float = 1_800_000_000.0) -> None:
+        self.unix_s = unix_s
+        self.boot_s = 1_000.0
+
+    def go_on(self, seconds: float) -> None:
+        self.unix_s += seconds
+        self.boot_s += seconds
+
+
+def memory(partitions: int = 1) -> SharedMemory:
+    return SharedMemory.create(partitions=partitions, capacity=_CAPACITY, rows=1)
+
+
+def kept(folder: Path, shared: SharedMemory, clock: Clock, root_key_id: bytes = _ROOT) -> KeptState:
+    state = KeptState(
+        folder,
+        shared,
+        root_key_id=root_key_id,
+        clock=lambda: clock.unix_s,
+        monotonic=lambda: clock.boot_s,
+    )
+    state.make_folder()
+    return state
+
+
+def follow(shared: SharedMemory, records: dict[int, int], current_at_s: float) -> None:
+    """Load every partition, as its follower does."""
+    for number in range(shared.layout.partitions):
+        partition = SharedPartition(shared, number, monotonic=lambda: 0.0)
+        table = partition.new_table()
+        step = shared.layout.partitions
+        table.apply(
+            [(index, bits) for index, bits in records.items() if index // RECORDS_PER_SHARD % step == number]
+        )
+        partition.swap_in(table, current_at_s)
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_a_mirror_comes_back_with_the_age_of_its_status(tmp_path: Path, partitions: int) -> None:
+    clock, shared = Clock(), memory(partitions)
+    records = {0: 7, RECORDS_PER_SHARD - 1: 8, 3 * RECORDS_PER_SHARD + 5: 9, _CAPACITY - 1: 10}
+    follow(shared, records, clock.boot_s - 4)
+    kept(tmp_path, shared, clock).save_mirror()
+    clock.go_on(100)
+    clock.boot_s = 12.0  # the machine was started anew
+    again = memory(partitions)
+    assert kept(tmp_path, again, clock).load_mirror(max_age_s=_DAY_S) == pytest.approx(104)
+    mirror = SharedMirror(again, monotonic=lambda: clock.boot_s)
+    for index, bits in records.items():
+        assert mirror.look_up(index)[0] == bits
+    assert mirror.look_up(0)[1] == pytest.approx(104)
+    assert mirror.look_up(1)[0] == 0
+
+
+def test_what_is_newer_in_redis_replaces_it(tmp_path: Path) -> None:
+    clock, shared = Clock(), memory()
+    follow(shared, {1: 7, 2: 7}, clock.boot_s)
+    kept(tmp_path, shared, clock).save_mirror()
+    again = memory()
+    kept(tmp_path, again, clock).load_mirror(max_age_s=_DAY_S)
+    follow(again, {1: 8}, clock.boot_s)
+    mirror = SharedMirror(again, monotonic=lambda: clock.boot_s)
+    assert (mirror.look_up(1)[0], mirror.look_up(2)[0]) == (8, 0)
+
+
+def test_saving_takes_no_memory_for_shards_that_nobody_has(tmp_path: Path) -> None:
+    shared = memory()
+    follow(shared, {1: 7}, 1_000.0)
+    before = shared.used_bytes()
+    kept(tmp_path, shared, Clock()).save_mirror()
+    assert shared.used_bytes() <= before + SHARD_BYTES
+    assert (tmp_path / MIRROR).stat().st_size < SHARD_BYTES + 1_000
+
+
+def test_the_folder_and_what_lies_in_it_are_for_the_owner_alone(tmp_path: Path) -> None:
+    shared = memory()
+    follow(shared, {1: 7}, 1_000.0)
+    state = kept(tmp_path / "state", shared, Clock())
+    state.save_mirror()
+    state.keep("key-sets", b"signed")
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "state").iterdir()} == {0o600}
+
+
+def test_a_mirror_is_saved_when_it_is_loaded_and_then_every_five_minutes_if_it_is_newer(
+    tmp_path: Path,
+) -> None:
+    clock, shared = Clock(), memory()
+    state, path = kept(tmp_path, shared, clock), tmp_path / MIRROR
+    state.step()
+    assert not path.exists()
+    follow(shared, {1: 7}, clock.boot_s)
+    state.step()
+    first = path.stat().st_mtime_ns
+    shared.current_at_s[0] = clock.boot_s + 1
+    clock.go_on(299)
+    state.step()
+    assert path.stat().st_mtime_ns == first
+    clock.go_on(1)
+    state.step()
+    second = path.stat().st_mtime_ns
+    assert second != first
+    clock.go_on(300)
+    state.step()  # Redis is away: nothing is newer
+    assert path.stat().st_mtime_ns == second
+
+
+@pytest.mark.parametrize(
+    ("seconds", "reason"),
+    [(_DAY_S + 1, "is 86401 s old, and at most 86400"), (-5.0, "from the future")],
+)
+def test_a_mirror_too_old_or_from_the_future_is_not_used(tmp_path: Path, seconds: float, reason: str) -> None:
+    clock, shared = Clock(), memory()
+    follow(shared, {1: 7}, clock.boot_s)
+    kept(tmp_path, shared, clock).save_mirror()
+    clock.unix_s += seconds
+    again = memory()
+    with pytest.raises(NotKept, match=reason):
+        kept(tmp_path, again, clock).load_mirror(max_age_s=_DAY_S)
+    assert not any(again.generations)
+
+
+def test_a_mirror_of_another_issuer_or_with_other_partitions_is_not_used(tmp_path: Path) -> None:
+    clock, shared = Clock(), memory()
+    follow(shared, {1: 7}, clock.boot_s)
+    kept(tmp_path, shared, clock).save_mirror()
+    with pytest.raises(NotKept, match="another root key"):
+        kept(tmp_path, memory(), clock, root_key_id=b"stranger").load_mirror(max_age_s=_DAY_S)
+    with pytest.raises(NotKept, match="1 partitions"):
+        kept(tmp_path, memory(2), clock).load_mirror(max_age_s=_DAY_S)
+
+
+@given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), cut=st.booleans())
+def test_a_damaged_mirror_is_not_used(
+    tmp_path_factory: pytest.TempPathFactory, where: float, bit: int, cut: bool
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / "damaged"
+    clock, shared = Clock(), SharedMemory.create(partitions=1, capacity=64, rows=1)
+    follow(shared, {1: 7, 63: 9}, clock.boot_s)
+    kept(folder, shared, clock).save_mirror()
+    content = bytearray((folder / MIRROR).read_bytes())
+    at = int(where * len(content))
+    content[at] ^= 1 << bit
+    (folder / MIRROR).write_bytes(content[:at] if cut else content)
+    again = SharedMemory.create(partitions=1, capacity=64, rows=1)
+    with pytest.raises(NotKept):
+        kept(folder, again, clock).load_mirror(max_age_s=_DAY_S)
+    assert not any(again.generations)
+
+
+def test_a_folder_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+    clock, shared = Clock(), memory()
+    state = kept(tmp_path / "state", shared, clock)
+    (tmp_path / "state").rmdir()
+    follow(shared, {1: 7}, clock.boot_s)
+    state.save_mirror()
+    state.keep("key-sets", b"signed")
+    assert state.kept("key-sets") == b""
+
+
+@pytest.mark.parametrize("engine", ["grpcio", "envoy"])
+def test_a_verifier_that_starts_while_redis_is_down_answers_from_its_disk_or_not_at_all(
+    engine: str, own_redis: EmbeddedRedis, tmp_path: Path
+) -> None:
+    publish(own_redis.url)
+    with serving(engine, own_redis.url, tmp_path):
+        pass
+    (tmp_path / "port").unlink()
+    own_redis.kill()
+    with serving(engine, own_redis.url, tmp_path) as served, served.channel() as channel:
+        answer = stub(channel).VerifyCode(served.scan(), timeout=TIMEOUT_S)
+        assert answer.verdict == pb.VERDICT_GREEN
+        assert answer.status_age_ms > 0
+
+
+def test_a_redis_older_than_what_is_on_the_disk_is_refused_after_a_restart(
+    own_redis: EmbeddedRedis, tmp_path: Path
+) -> None:
+    publish(own_redis.url)
+    with redis.Redis.from_url(own_redis.url) as client:
+        client.set(KEY_SET_KEY, Signer().key_set(issued_at=int(time.time()), version=9))
+    with serving("grpcio", own_redis.url, tmp_path):
+        pass
+    (tmp_path / "port").unlink()
+    publish(own_redis.url)  # key set 1
+    with serving("grpcio", own_redis.url, tmp_path) as served:
+        log = served.log
+    assert "expected a version above 9, got 1" in log.read_text()
+    assert os.listdir(tmp_path / "journal" / "state")  # noqa: PTH208

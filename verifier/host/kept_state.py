@@ -1,0 +1,249 @@
+"""What a verifier knows, on the disk: for a start while Redis is away.
+
+A folder with three files: key sets and gate list as they were signed, and the mirror. The signed ones are
+believed no more than those from Redis; having them, a verifier refuses older ones also after a restart. The
+mirror is believed as Redis is: whoever can write the folder can change colours, so it is its owner's alone.
+
+    mirror    magic; u32 length and JSON: root key, partitions, when each was current (Unix seconds)
+              for each shard that has records: u32 number, length and CRC-32 (of number and records), records
+              u32 2**32-1, u32 number of shards, u32 CRC-32 of the JSON
+
+A mirror is written under another name and moved into place whole, copied while it is followed: a record in it
+is at least as new as the moment that it says. It is taken into use only when all of it was read and is right,
+and then its status is as old as it is: policies and answers go by that age.
+"""
+
+import json
+import struct
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import structlog
+
+from verifier.atomic_file import open_atomically, write_atomically
+from verifier.boot_clock import boot_time_s
+from verifier.errors import VerifierError
+from verifier.host.shared import SharedMemory
+from verifier.host.shared_mirror import SharedPartition
+from verifier.wire.status_store import SHARD_BYTES
+
+KEY_SETS = "key-sets"
+GATE_LIST = "gate-list"
+MIRROR = "mirror"
+
+_MAGIC = b"GLkept01"
+_LENGTH = struct.Struct("<I")
+_SHARD = struct.Struct("<III")
+_END = 2**32 - 1
+_MAX_HEADER_BYTES = 1 << 17  # 1 024 partitions take a third of it
+# A city of 25 million is 200 MB, so this is below a megabyte a second.
+_SAVE_EVERY_S = 300.0
+# A clock that was set back by less makes no difference that anybody could see.
+_CLOCK_TOLERANCE_S = 1.0
+
+_log = structlog.get_logger("verifier")
+
+
+class NotKept(VerifierError):
+    """There is no mirror on the disk that could be used; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    root_key_id: str
+    partitions: int
+    current_at: Sequence[float]  # Unix seconds
+
+    def encode(self) -> bytes:
+        return json.dumps(
+            {
+                "root_key_id": self.root_key_id,
+                "partitions": self.partitions,
+                "current_at": list(self.current_at),
+            }
+        ).encode()
+
+    @classmethod
+    def decode(cls, content: bytes) -> "_Header":
+        """Raises NotKept."""
+        try:
+            read = json.loads(content)
+            header = cls(
+                str(read["root_key_id"]), int(read["partitions"]), [float(at) for at in read["current_at"]]
+            )
+        except (ValueError, TypeError, KeyError) as error:
+            raise NotKept(f"its header is damaged ({type(error).__name__})") from None
+        if len(header.current_at) != header.partitions:
+            raise NotKept("its header is damaged (partitions)")
+        return header
+
+
+class KeptState:
+    """The folder. For one thread at a time; nothing but load_mirror() raises: no disk stops a verdict."""
+
+    def __init__(
+        self,
+        folder: Path,
+        shared: SharedMemory,
+        *,
+        root_key_id: bytes,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = boot_time_s,
+    ) -> None:
+        """`clock` returns Unix seconds; `monotonic` is the clock of ages."""
+        self._folder = folder
+        self._shared = shared
+        self._root_key_id = root_key_id.hex()
+        self._clock = clock
+        self._monotonic = monotonic
+        self._saved: list[float] | None = None  # when each partition was current in what was saved last
+        self._save_at_s = monotonic()
+
+    def make_folder(self) -> None:
+        """Make it, for its owner alone; raises OSError."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder.chmod(0o700)
+
+    def keep(self, name: str, document: bytes) -> None:
+        """Keep a signed document."""
+        try:
+            write_atomically(self._folder / name, document, mode=0o600)
+        except OSError as error:
+            _log.warning("state cannot be kept on the disk", what=name, trouble=error.strerror)
+
+    def kept(self, name: str) -> bytes:
+        """Return a document that was kept; empty without one."""
+        try:
+            return (self._folder / name).read_bytes()
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            _log.warning("state on the disk cannot be read", what=name, trouble=error.strerror)
+            return b""
+
+    def step(self) -> None:
+        """Write the mirror when it is time: one turn of a loop."""
+        if all(self._shared.generations) and self._monotonic() >= self._save_at_s:
+            self.save_mirror()
+            self._save_at_s = self._monotonic() + _SAVE_EVERY_S
+
+    def save_mirror(self) -> None:
+        """Write the mirror, unless it is what was written last, or is not loaded yet."""
+        current_at_s = list(self._shared.current_at_s)
+        if not all(self._shared.generations) or current_at_s == self._saved:
+            return
+        offset = self._clock() - self._monotonic()
+        header = _Header(
+            self._root_key_id, self._shared.layout.partitions, [at + offset for at in current_at_s]
+        )
+        try:
+            with open_atomically(self._folder / MIRROR, mode=0o600) as file:
+                self._write(file, header.encode())
+        except _LoadedAnew:  # so it is written at the next turn
+            return
+        except OSError as error:
+            _log.warning("state cannot be kept on the disk", what=MIRROR, trouble=error.strerror)
+            return
+        self._saved = current_at_s
+
+    def load_mirror(self, *, max_age_s: float) -> float:
+        """Take the mirror on the disk into use and return the age of its status, seconds; raises NotKept."""
+        try:
+            with (self._folder / MIRROR).open("rb") as file:
+                return self._load(file, max_age_s)
+        except FileNotFoundError:
+            raise NotKept("there is none") from None
+        except OSError as error:
+            raise NotKept(f"it cannot be read: {error.strerror}") from None
+
+    def _write(self, file: BinaryIO, header: bytes) -> None:
+        file.write(_MAGIC + _LENGTH.pack(len(header)) + header)
+        count = 0
+        for shard, content in self._shards():
+            file.write(_SHARD.pack(shard, len(content), _crc(shard, content)))
+            file.write(content)
+            count += 1
+        file.write(_SHARD.pack(_END, count, zlib.crc32(header)))
+
+    def _shards(self) -> Iterator[tuple[int, bytes]]:
+        layout = self._shared.layout
+        generations = list(self._shared.generations)
+        for shard in range(layout.half_bytes // SHARD_BYTES):
+            partition = shard % layout.partitions
+            half = generations[partition] & 1
+            if not self._shared.has_data(half, shard):  # to read it would take memory for it
+                continue
+            start = shard * SHARD_BYTES
+            content = bytes(self._shared.halves[half][start : start + SHARD_BYTES])
+            if self._shared.generations[partition] != generations[partition]:
+                raise _LoadedAnew
+            yield shard, content
+
+    def _load(self, file: BinaryIO, max_age_s: float) -> float:
+        head = _read_header(file)
+        header = self._own_header(head)
+        ages = [self._clock() - at for at in header.current_at]
+        if min(ages) < -_CLOCK_TOLERANCE_S:
+            raise NotKept("it is from the future: this machine's clock was set back")
+        if max(ages) > max_age_s:
+            raise NotKept(f"its status is {max(ages):.0f} s old, and at most {max_age_s:.0f} are allowed")
+        partitions = [
+            SharedPartition(self._shared, number, monotonic=time.monotonic)
+            for number in range(header.partitions)
+        ]
+        tables = [partition.new_table() for partition in partitions]
+        for shard, content in _read_shards(file, head):
+            tables[shard % header.partitions].load_shard(shard, content)
+        for partition, table, age_s in zip(partitions, tables, ages, strict=True):
+            partition.swap_in(table, self._monotonic() - max(0.0, age_s))
+        self._saved = list(self._shared.current_at_s)
+        return max(0.0, *ages)
+
+    def _own_header(self, content: bytes) -> _Header:
+        header = _Header.decode(content)
+        if header.root_key_id != self._root_key_id:
+            raise NotKept("it is of another root key")
+        if header.partitions != self._shared.layout.partitions:
+            raise NotKept(f"it has {header.partitions} partitions")
+        return header
+
+
+class _LoadedAnew(Exception):
+    """The mirror was replaced while it was being copied."""
+
+
+def _read_header(file: BinaryIO) -> bytes:
+    if file.read(len(_MAGIC)) != _MAGIC:
+        raise NotKept("it is of another release, or no mirror")
+    length = int.from_bytes(file.read(_LENGTH.size), "little")
+    if length > _MAX_HEADER_BYTES:
+        raise NotKept("its header is damaged (length)")
+    return file.read(length)
+
+
+def _read_shards(file: BinaryIO, header: bytes) -> Iterator[tuple[int, bytes]]:
+    count = 0
+    while True:
+        head = file.read(_SHARD.size)
+        if len(head) != _SHARD.size:
+            raise NotKept("it ends early")
+        shard, length, crc = _SHARD.unpack(head)
+        if shard == _END:
+            if (length, crc) != (count, zlib.crc32(header)):
+                raise NotKept("it is damaged (end)")
+            return
+        if length > SHARD_BYTES:
+            raise NotKept("it is damaged (length)")
+        content = file.read(length)
+        if len(content) != length or _crc(shard, content) != crc:
+            raise NotKept(f"it is damaged (shard {shard})")
+        count += 1
+        yield shard, content
+
+
+def _crc(shard: int, content: bytes) -> int:
+    return zlib.crc32(content, zlib.crc32(_LENGTH.pack(shard)))
