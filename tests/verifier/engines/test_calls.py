@@ -290,18 +290,17 @@ def test_health_of_a_service_that_is_not_here_is_not_found(channel: grpc.Channel
 def test_watchers_that_leave_make_room(channel: grpc.Channel) -> None:
     health: Any = health_pb2_grpc.HealthStub(channel)
 
-    def watch_all() -> bool:
-        watches = [health.Watch(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S) for _ in range(16)]
+    def watch() -> Any:
+        watch = health.Watch(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S)
         try:
-            return all(next(watch).status == Health.SERVING for watch in watches)
+            return watch if next(watch).status == Health.SERVING else None
         except grpc.RpcError:
-            return False
-        finally:
-            for watch in watches:
-                watch.cancel()
+            return None  # who left has not been missed yet
 
     for _ in range(2):
-        eventually(watch_all, interval_s=0.1)
+        watches = [eventually(watch) for _ in range(16)]
+        for there in watches:
+            there.cancel()
 
 
 def test_metadata_that_a_gate_sends_beside_are_let_be(served: Served, gate: Gate) -> None:
