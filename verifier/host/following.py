@@ -22,6 +22,7 @@ from verifier.host.key_set_document import pack, unpack
 from verifier.host.metrics import Gauge
 from verifier.host.shared import SharedMemory
 from verifier.host.shared_mirror import SharedMirror, SharedPartition
+from verifier.host.steady_clock import ClockKeeper, SteadyClock
 from verifier.journal.segments import try_to_write
 from verifier.journal.shipper import Shipper
 from verifier.key_set_follower import REFRESH_S as KEY_SET_REFRESH_S
@@ -38,6 +39,8 @@ _MIRROR_RETRY_S = 0.2
 # Half a second of scans is what a power cut may take.
 _SHIP_S = 0.5
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_STEP = "By how much the machine's clock leapt from the time that verdicts are given by; 0: it did not."
+_AHEAD = "By how much that time is ahead of Redis's clock."
 
 _log = structlog.get_logger("verifier")
 
@@ -63,7 +66,11 @@ class Following:
         self._journal = journal
         self._state = state
         self._state_max_age_s = state_max_age_s
-        self._kept = KeptState(state, shared, root_key_id=key_id(root.public_key)) if state else None
+        self._clock_keeper = ClockKeeper(shared.clock_lead, wall=time.time)
+        self._clock = SteadyClock(shared.clock_lead)
+        self._kept: KeptState | None = None
+        if state is not None:
+            self._kept = KeptState(state, shared, root_key_id=key_id(root.public_key), clock=self._clock)
         self._mirror = SharedMirror(shared, monotonic=boot_time_s)
         self._key_sets = KeySets(root)
         self._gate_lists = GateLists()
@@ -74,6 +81,7 @@ class Following:
                 self._loops.append(self._mirror_loop(redis_url, number, root))
         except ValueError as error:
             raise SettingsError(f"--redis-url: {error}") from None
+        self._loops.append(Loop(self._clock_keeper.look, name="clock", pause_s=1.0, retry_s=1.0))
         self._keeping: Loop | None = None
         if self._kept is not None:
             self._keeping = Loop(self._kept.step, name="kept state", pause_s=1.0, retry_s=1.0)
@@ -121,6 +129,8 @@ class Following:
             Gauge("mirror_bytes", "Memory that mirror and documents take.", self._shared.used_bytes),
             Gauge("key_set_version", "Version of the key set; 0: none.", lambda: self._key_sets.version),
             Gauge("gate_list_version", "Version of the gate list; 0: none.", self._gate_list_version),
+            Gauge("clock_step_seconds", _STEP, lambda: self._clock_keeper.step_s),
+            Gauge("clock_redis_seconds", _AHEAD, lambda: self._clock_keeper.witness_difference_s),
         ]
         shipper = self._shipper
         if shipper is not None:
@@ -185,7 +195,7 @@ class Following:
     def _take_gate_list(self, signed: bytes) -> None:
         # Whose keys are no longer in force is believed by nobody, until Redis has a newer key set.
         with contextlib.suppress(NotReady, GateListError):
-            keys = self._key_sets.in_force(int(time.time())).keys
+            keys = self._key_sets.in_force(int(self._clock())).keys
             if signed and self._gate_lists.offer(signed, keys):
                 self._shared.gate_list.write(signed)
 
@@ -216,7 +226,7 @@ class Following:
             gate_lists=self._gate_lists,
             key_sets=self._key_sets,
             publish=self._publish_gate_list,
-            clock=time.time,
+            clock=self._clock,
         )
         pause_s = GATE_LIST_REFRESH_S
         return Loop(follower.refresh, name="gate list", pause_s=pause_s, retry_s=pause_s)

@@ -1,6 +1,7 @@
 """The memory that supervisor and workers share: one descriptor without a name, handed down to every worker.
 
     header       what lies where follows from these numbers: magic, partitions, capacity, rows
+    clock        how far Unix time is ahead of our clock          verifier.host.steady_clock
     partitions   generation and age of each partition's mirror    verifier.host.shared_mirror
     rows         what each worker counts, and how it is           verifier.host.rows
     documents    key sets, gate list                              verifier.host.documents
@@ -16,8 +17,10 @@ import mmap
 import os
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 
+from verifier.boot_clock import boot_time_s
 from verifier.errors import VerifierError
 from verifier.host.documents import Document, document_bytes
 from verifier.host.rows import ROW_BYTES, Row
@@ -29,8 +32,9 @@ MAX_KEY_SETS = 4
 MAX_KEY_SETS_BYTES = MAX_KEY_SETS * (4 + MAX_SIGNED_KEY_SET_BYTES)
 MAX_GATE_LIST_BYTES = 16 << 20
 
-_MAGIC = int.from_bytes(b"GLshare1", "little")
+_MAGIC = int.from_bytes(b"GLshare2", "little")
 _HEADER_BYTES = 8 * 4
+_CLOCK_BYTES = 8
 _PARTITION_BYTES = 8 * 2
 
 
@@ -49,7 +53,7 @@ class Layout:
     @property
     def rows_at(self) -> int:
         """Where the rows begin."""
-        return _whole_pages(_HEADER_BYTES + _PARTITION_BYTES * self.partitions)
+        return _whole_pages(_HEADER_BYTES + _CLOCK_BYTES + _PARTITION_BYTES * self.partitions)
 
     @property
     def rows_bytes(self) -> int:
@@ -92,7 +96,8 @@ class SharedMemory:
         prot = mmap.PROT_READ | (mmap.PROT_WRITE if is_writable else 0)
         self.pages = mmap.mmap(descriptor, layout.total_bytes, flags=mmap.MAP_SHARED, prot=prot)
         whole = memoryview(self.pages)
-        at = _HEADER_BYTES
+        at = _HEADER_BYTES + _CLOCK_BYTES
+        self.clock_lead = whole[_HEADER_BYTES:at].cast("d")
         self.generations = whole[at : at + 8 * layout.partitions].cast("Q")
         at += 8 * layout.partitions
         self.current_at_s = whole[at : at + 8 * layout.partitions].cast("d")
@@ -120,6 +125,7 @@ class SharedMemory:
         header = memoryview(shared.pages)[:_HEADER_BYTES].cast("Q")
         header[1], header[2], header[3] = partitions, capacity, rows
         header[0] = _MAGIC
+        shared.clock_lead[0] = time.time() - boot_time_s()
         return shared
 
     @classmethod

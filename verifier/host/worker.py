@@ -31,6 +31,7 @@ from verifier.host.key_set_document import unpack
 from verifier.host.rows import Phase
 from verifier.host.shared import SharedMemory
 from verifier.host.shared_mirror import SharedMirror
+from verifier.host.steady_clock import SteadyClock
 from verifier.host.worker_config import WorkerConfig
 from verifier.journal.journal import Journal
 from verifier.key_set_follower import KeySets
@@ -61,7 +62,8 @@ class Worker:
         self._row = shared.rows[config.number]
         self._row.pid, self._row.phase = os.getpid(), Phase.STARTING
         self._key_sets = KeySets(VerifyingKey(config.root_public_key))
-        self._gatekeeper = ListGatekeeper(gate_auth=config.gate_auth, policy=config.policy)
+        clock = SteadyClock(shared.clock_lead)
+        self._gatekeeper = ListGatekeeper(gate_auth=config.gate_auth, policy=config.policy, clock=clock)
         self._entries = Entries.open(
             redis_url=config.redis_url,
             run_folder=config.run_folder,
@@ -81,7 +83,7 @@ class Worker:
             verifier=Verifier(
                 key_sets=self._key_sets,
                 mirror=SharedMirror(shared, monotonic=boot_time_s),
-                clock=time.time,
+                clock=clock,
                 known_codes=_known_codes(config.limits.known_codes, self._row.counters),
             ),
             gatekeeper=self._gatekeeper,

@@ -1,0 +1,111 @@
+"""The time of verdicts, when the machine's clock leaps."""
+
+import pytest
+
+from verifier.host.steady_clock import HOLD_S, TOLERANCE_S, ClockKeeper, SteadyClock
+
+_NOON = 1_800_000_000.0
+_DAY_S = 86_400.0
+
+
+class Machine:
+    """Both clocks of a machine."""
+
+    def __init__(self) -> None:
+        self.up_s = 1_000.0
+        self.wall_lead_s = _NOON - self.up_s
+        self.lead = memoryview(bytearray(8)).cast("d")
+        self.lead[0] = self.wall_lead_s
+        self.keeper = ClockKeeper(self.lead, wall=self.wall, monotonic=lambda: self.up_s)
+        self.clock = SteadyClock(self.lead, monotonic=lambda: self.up_s)
+
+    def wall(self) -> float:
+        return self.up_s + self.wall_lead_s
+
+    def run(self, seconds: float) -> None:
+        """Let time pass, with a look each second."""
+        for _ in range(int(seconds)):
+            self.up_s += 1
+            self.keeper.look()
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return Machine()
+
+
+def test_it_shows_the_time(machine: Machine) -> None:
+    machine.run(60)
+    assert machine.clock() == machine.wall() == _NOON + 60
+    assert machine.keeper.step_s == 0
+
+
+def test_small_corrections_are_followed(machine: Machine) -> None:
+    for _ in range(10):
+        machine.wall_lead_s += 0.9 * TOLERANCE_S
+        machine.run(1)
+        assert machine.clock() == pytest.approx(machine.wall())
+
+
+@pytest.mark.parametrize("leap_s", [300.0, -300.0, _DAY_S, -_DAY_S, 2 * TOLERANCE_S])
+def test_a_leap_is_not_followed_at_first_and_believed_when_it_lasts(machine: Machine, leap_s: float) -> None:
+    machine.wall_lead_s += leap_s
+    machine.run(HOLD_S)
+    assert machine.clock() == _NOON + HOLD_S
+    assert machine.keeper.step_s == leap_s
+    machine.run(1)
+    assert machine.clock() == machine.wall()
+    assert machine.keeper.step_s == 0
+
+
+def test_a_leap_that_is_taken_back_leaves_no_trace(machine: Machine) -> None:
+    machine.wall_lead_s += _DAY_S
+    machine.run(HOLD_S / 2)
+    machine.wall_lead_s -= _DAY_S
+    machine.run(HOLD_S)
+    assert machine.clock() == machine.wall() == _NOON + 1.5 * HOLD_S
+
+
+def test_each_leap_is_held_for_the_whole_time(machine: Machine) -> None:
+    machine.wall_lead_s += _DAY_S
+    machine.run(HOLD_S - 1)
+    machine.wall_lead_s += _DAY_S
+    machine.run(HOLD_S - 1)
+    assert machine.clock() == _NOON + 2 * (HOLD_S - 1)
+
+
+def test_a_leap_that_a_witness_denies_is_not_followed_while_it_is_heard(machine: Machine) -> None:
+    machine.wall_lead_s += _DAY_S
+    for _ in range(100):
+        machine.keeper.hear(machine.clock() + 0.2, machine.up_s)
+        machine.run(10)
+    machine.run(HOLD_S)
+    assert machine.clock() == _NOON + 1_000 + HOLD_S
+
+
+def test_a_leap_to_the_time_of_a_witness_is_followed_at_once(machine: Machine) -> None:
+    machine.wall_lead_s += _DAY_S
+    machine.keeper.hear(machine.wall() - 3, machine.up_s)
+    machine.run(1)
+    assert machine.clock() == machine.wall()
+
+
+def test_a_witness_that_is_heard_no_more_says_nothing(machine: Machine) -> None:
+    machine.keeper.hear(_NOON - 7, machine.up_s)
+    assert machine.keeper.witness_difference_s == 7
+    machine.wall_lead_s += _DAY_S
+    machine.run(HOLD_S + 40)
+    assert machine.clock() == machine.wall()
+    assert machine.keeper.witness_difference_s is None
+
+
+def test_a_process_held_up_between_two_readings_sees_no_leap() -> None:
+    machine = Machine()
+
+    def slow_wall() -> float:
+        machine.up_s += 10  # stopped, after the other clock was read
+        return machine.wall()
+
+    keeper = ClockKeeper(machine.lead, wall=slow_wall, monotonic=lambda: machine.up_s)
+    keeper.look()
+    assert machine.clock() == machine.wall()

@@ -1,0 +1,119 @@
+"""The time that verdicts are given by: one for all workers, which no leap of the machine's clock makes wrong.
+
+A wall clock that is set by five minutes, by a wrong time server or a hand, would expire every code in the
+city at once. So workers read the clock that is never set (boot_clock.py) and add what it lacks to Unix time,
+a number in shared memory. The supervisor keeps it up: small corrections of the wall clock are followed, a
+leap is not until there is reason to believe it. Which of two times is right cannot be told from inside, so:
+
+1. Redis on another machine has a clock of its own. Whichever of the two times is nearer to it holds, for as
+   long as it is heard.
+2. Without such a witness the old time holds for HOLD_S, in which somebody can act on the alarm. Then the new
+   one is believed, as it is at the start.
+"""
+
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from verifier.boot_clock import boot_time_s
+
+# Above what a time server corrects of an honest clock at once, far below what a code's window allows.
+TOLERANCE_S = 1.0
+HOLD_S = 300.0
+# How old a witness's word may be.
+_HEARD_WITHIN_S = 30.0
+# Two clocks are compared by reading both: who was held up between the readings has compared nothing.
+_READ_WITHIN_S = 0.1
+
+_log = structlog.get_logger("verifier")
+
+
+class SteadyClock:
+    """Reads the time, Unix seconds; for any process that has the memory."""
+
+    def __init__(self, lead: "memoryview[float]", *, monotonic: Callable[[], float] = boot_time_s) -> None:
+        """`lead` is the double in shared memory that a ClockKeeper keeps."""
+        self._lead = lead
+        self._monotonic = monotonic
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self._monotonic() + self._lead[0]
+
+
+class ClockKeeper:
+    """Says by how much Unix time is ahead of the clock that is never set. Threads may share it."""
+
+    def __init__(
+        self,
+        lead: "memoryview[float]",
+        *,
+        wall: Callable[[], float],
+        monotonic: Callable[[], float] = boot_time_s,
+    ) -> None:
+        """Keep up `lead`, which holds what was right at the start; `wall` returns Unix seconds."""
+        self._lead = lead
+        self._wall = wall
+        self._monotonic = monotonic
+        self._leapt: tuple[float, float] | None = None  # to which lead, and since when it is held
+        self._heard: tuple[float, float] | None = None  # the lead of the witness, and when
+        self._lock = threading.Lock()
+
+    @property
+    def step_s(self) -> float:
+        """By how much the machine's clock differs from the time in force: 0 unless it leapt."""
+        difference_s = self._wall() - self._monotonic() - self._lead[0]
+        return difference_s if abs(difference_s) > TOLERANCE_S else 0.0
+
+    @property
+    def witness_difference_s(self) -> float | None:
+        """By how much the time in force is ahead of Redis's clock; None while that is not heard."""
+        heard = self._heard_of(self._monotonic())
+        return None if heard is None else self._lead[0] - heard
+
+    def hear(self, time_s: float, at_s: float) -> None:
+        """Take the word of a clock on another machine: it showed `time_s` at our monotonic `at_s`."""
+        with self._lock:
+            self._heard = time_s - at_s, at_s
+
+    def look(self) -> None:
+        """Follow the wall clock, or not; to be called every second or so."""
+        with self._lock:
+            before_s = self._monotonic()
+            lead = self._wall() - before_s
+            now_s = self._monotonic()
+            if now_s - before_s > _READ_WITHIN_S:
+                return
+            step_s = lead - self._lead[0]
+            if abs(step_s) <= TOLERANCE_S:
+                if self._leapt is not None:
+                    _log.info("the machine's clock is back at the time that verdicts go by")
+                    self._leapt = None
+                self._lead[0] = lead
+            elif self._is_believed(lead, now_s):
+                _log.warning("the machine's clock is believed", step_s=round(step_s, 3))
+                self._leapt = None
+                self._lead[0] = lead
+
+    def _is_believed(self, lead: float, now_s: float) -> bool:
+        """Tell whether a leap is right by all that is known, and note one that is new."""
+        if self._leapt is None or abs(lead - self._leapt[0]) > TOLERANCE_S:
+            self._leapt = lead, now_s
+            _log.error(
+                "the machine's clock leapt: verdicts go by the time before",
+                step_s=round(lead - self._lead[0], 3),
+                held_for_s=HOLD_S,
+                advice="set the clock right, or restart the verifier if the new time is the right one",
+            )
+        witness = self._heard_of(now_s)
+        if witness is None:
+            return now_s - self._leapt[1] >= HOLD_S
+        if abs(lead - witness) < abs(self._lead[0] - witness):
+            return True
+        self._leapt = lead, now_s  # when the witness is gone, it is held for the whole time again
+        return False
+
+    def _heard_of(self, now_s: float) -> float | None:
+        heard = self._heard
+        return heard[0] if heard is not None and now_s - heard[1] <= _HEARD_WITHIN_S else None
