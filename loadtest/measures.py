@@ -253,16 +253,36 @@ def _growth_of_one(samples: Sequence[ServerSample], of: str) -> float | None:
     In an hour, of a run that took longer; a shorter one counts what was seen and no more, since a line
     through ten seconds says nothing of an hour. What a server was before it was started anew is left out.
     """
+    warm = _warm(samples)
+    slope = _slope(warm, of)
+    return None if slope is None else slope * min(_HOUR_S, warm[-1].at - warm[0].at)
+
+
+def _worker_growth(run: _Run) -> float | None:
+    """Return MiB an hour by the same line, for each worker of the verifier that grows most."""
+    growths = []
+    for name, samples in _by_server(run.recording.servers).items():
+        warm = _warm(samples)
+        slope = _slope(warm, "memory_mib")
+        if name.startswith("verifier") and slope is not None:
+            workers = max(1, warm[-1].processes - 1)  # beside the supervisor
+            growths.append(slope * _HOUR_S / workers)
+    return max(growths, default=None)
+
+
+def _warm(samples: Sequence[ServerSample]) -> Sequence[ServerSample]:
     ordered = sorted(samples, key=lambda sample: sample.at)
     starts = [at for at, (before, after) in enumerate(pairwise(ordered), 1) if after.pid != before.pid]
     lived = ordered[max(starts, default=0) :]
-    warm = lived[len(lived) // 3 :]
+    return lived[len(lived) // 3 :]
+
+
+def _slope(warm: Sequence[ServerSample], of: str) -> float | None:
+    """Return the growth in a second."""
     if len(warm) < 3 or warm[0].at == warm[-1].at:
         return None
-    line = statistics.linear_regression(
-        [sample.at for sample in warm], [float(getattr(sample, of)) for sample in warm]
-    )
-    return line.slope * min(_HOUR_S, warm[-1].at - warm[0].at)
+    times, values = [sample.at for sample in warm], [float(getattr(sample, of)) for sample in warm]
+    return statistics.linear_regression(times, values).slope
 
 
 def _all_measures() -> dict[str, _Measure]:
@@ -311,6 +331,10 @@ def _all_measures() -> dict[str, _Measure]:
             "growth of the memory of the server that grows most, after the first third: in an hour, or in "
             "what a shorter run saw",
             partial(_growth, "memory_mib"),
+        ),
+        "server_memory_mib_an_hour_a_worker": _Measure(
+            "growth of a verifier's memory in an hour, by the same line, for each of its workers",
+            _worker_growth,
         ),
         "server_descriptors_growth": _Measure(
             "growth of the open descriptors of the server that grows most, in the same time",

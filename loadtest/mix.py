@@ -42,8 +42,12 @@ FLOOD: Mapping[str, int] = MappingProxyType(
     {"green": 18, "yellow": 1, "red": 1}
     | {"forged": 30, "altered": 15, "stranger": 5, "damaged": 10, "foreign": 5, "garbage": 15}
 )
+# The morning, and one in twenty that is no code at all.
+SOAK: Mapping[str, int] = MappingProxyType(
+    {kind: 19 * parts for kind, parts in GATE.items()} | {"garbage": 100}
+)
 MIXES: Mapping[str, Mapping[str, int]] = MappingProxyType(
-    {"gate": GATE, "flood": FLOOD, "everything": EVERYTHING}
+    {"gate": GATE, "flood": FLOOD, "soak": SOAK, "everything": EVERYTHING}
 )
 _MOST_PARTS = 1_000_000
 

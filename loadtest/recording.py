@@ -112,6 +112,7 @@ class ServerSample:
     memory_mib: float
     descriptors: int
     pid: int = 0  # of its first process: another one when it was started anew
+    processes: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,7 @@ def sample(name: str, server: Running) -> ServerSample | None:
         memory_mib=round((sum(own) + max(shared)) / 2**20, 2),
         descriptors=sum(descriptors),
         pid=found[0].pid,
+        processes=len(processes),
     )
 
 

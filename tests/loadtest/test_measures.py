@@ -57,7 +57,7 @@ def test_every_measure_has_a_line_and_is_none_for_a_run_in_which_nothing_was_due
 
 def test_every_measure_is_taken_of_a_whole_run() -> None:
     recording = acted(recording_of(good() for _ in range(20)), 5, 10)
-    recording.servers = [ServerSample("issuer", BEGAN_AT + n, n, 90, 40) for n in range(20)]
+    recording.servers = [ServerSample("verifier-1", BEGAN_AT + n, n, 90, 40) for n in range(20)]
     recording.seconds[BEGAN_AT].hostile.record(0.01)
 
     assert not [name for name in names() if measure(recording, name) is None]
@@ -229,6 +229,15 @@ def test_growth_is_a_line_through_what_the_worst_server_held_once_it_was_warm() 
 
     assert measure(recording, "server_memory_growth_mib") == pytest.approx(1, abs=0.01)
     assert measure(recording, "server_descriptors_growth") == pytest.approx(60)
+
+
+def test_growth_of_a_verifier_is_told_for_an_hour_and_a_worker() -> None:
+    recording = recording_of([good()])
+    rising = samples("verifier-1", [90 + n / 30 for n in range(31)])
+    recording.servers = samples("redis", [50.0 + n for n in range(31)])
+    recording.servers += [replace(one, processes=3) for one in rising]
+
+    assert measure(recording, "server_memory_mib_an_hour_a_worker") == pytest.approx(1)
 
 
 def test_what_a_short_run_saw_is_not_stretched_to_an_hour() -> None:

@@ -20,7 +20,11 @@ from tests.loadtest.replay import PEOPLE_A_MINUTE, Replay, replay
 
 QUIET = tuple(name for name, one in SCENARIOS.items() if not one.acts)
 # What a server keeps in its first seconds says nothing of hours.
-ANY_GROWTH = ("server_memory_growth_mib=1000", "server_descriptors_growth=1000")
+ANY_GROWTH = (
+    "server_memory_mib_an_hour_a_worker=1000000",
+    "server_memory_growth_mib=1000",
+    "server_descriptors_growth=1000",
+)
 
 
 @pytest.fixture(scope="module")
