@@ -5,7 +5,7 @@ RUN := .venv/bin/
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint protos vectors bench load clean
+.PHONY: help demo test check lint protos vectors bench load outages fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,14 @@ bench: .venv/.installed ## how far from the limit: ratios, and a chart of them (
 
 load: .venv/.installed ## replay two of the mornings, small, and write reports (a minute)
 	@$(RUN)python -m loadtest load
+
+outages: .venv/.installed ## every fault, with gates scanning; rewrites the README's table (a quarter of an hour)
+	@$(RUN)python -m loadtest outages --readme
+
+# In an environment of its own: what fuzzes has wheels for few platforms, and nothing else needs it.
+fuzz: .venv/.installed ## look for inputs that break what must hold (ten minutes; Linux on x86-64)
+	@UV_PROJECT_ENVIRONMENT=.tools/fuzz $(UV) sync --locked --quiet --group fuzz --python $(PYTHON)
+	@.tools/fuzz/bin/python -m tests.fuzz all --seconds 60
 
 clean: ## remove what the targets made
 	rm -rf .venv .tools build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -10,6 +10,7 @@ A servicer's method takes the request (for imports, the iterator of requests) an
 """
 
 import functools
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Concatenate, NoReturn, Protocol, TypeVar
 
@@ -53,6 +54,11 @@ _STATUS_CODES: dict[type[Exception], grpc.StatusCode] = {
 
 # gRPC drops a call whose trailing metadata is over 8 KiB, and the reason with it.
 _MAX_MESSAGE_CHARACTERS = 500
+
+# Where a client goes away while we wait for its next request, gRPC sometimes says first that there are no
+# more requests, and that the call was cancelled once its own thread gets to run: 0.1 ms to 5 ms later, on a
+# busy machine. An import takes longer than this by far.
+_CANCELLATION_FOLLOWS_S = 0.1
 
 _log = structlog.get_logger("issuer")
 
@@ -152,7 +158,10 @@ def answers_with_stream(
                     call.end(grpc.StatusCode.CANCELLED)  # gRPC's own, from the iterator of requests
                     raise
                 call.fail(error)
-            call.succeed()
+            if isinstance(request, Iterator) and call.was_given_up():
+                call.end(grpc.StatusCode.CANCELLED)
+            else:
+                call.succeed()
 
         return answer
 
@@ -189,6 +198,11 @@ class _Call:
     def each_known(self, request: Any) -> Any:
         """Return a request as it is, or a stream of them that ends when its client is revoked."""
         return self._still_known(request) if isinstance(request, Iterator) else request
+
+    def was_given_up(self) -> bool:
+        """Return whether the requests ended because the client went away; waits until that is known."""
+        gone = threading.Event()
+        return not self._context.add_callback(gone.set) or gone.wait(_CANCELLATION_FOLLOWS_S)
 
     def succeed(self) -> None:
         self.end(grpc.StatusCode.OK)

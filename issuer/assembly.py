@@ -46,6 +46,11 @@ from issuer.server import GrpcServer
 from issuer.status_writer import StatusWriter
 from issuer.tls import ServerTls
 from issuer.unlock import Unlocked
+from verifier.loop import Loop
+from verifier.tracing import open_tracing
+
+# It is a matter of persons.
+_COUNT_APPROVALS_S = 10.0
 
 
 class Issuer:
@@ -69,6 +74,12 @@ class Issuer:
         self.statuses = Statuses(database=self.database)
         self.clients = Clients(database=self.database)
         self.approvals = Approvals(database=self.database, clock=clock)
+        self._counting = Loop(
+            self.approvals.count_waiting,
+            name="approvals",
+            pause_s=_COUNT_APPROVALS_S,
+            retry_s=_COUNT_APPROVALS_S,
+        )
         calls = Calls(database=self.database)
         gatekeeper = RegisterGatekeeper(clients=self.clients, calls=calls, clock=clock)
         self.publisher = Publisher(
@@ -136,6 +147,7 @@ class Issuer:
         operations = KeyOperations(database=self.database, rotation=self.rotation, reissue=reissue)
         for kind, executor in {**admin.executors(), **operations.executors()}.items():
             self.approvals.register(kind, executor)
+        self._tracing = open_tracing(settings.trace, service="gatelight-issuer")
         self.server = GrpcServer(
             issuer=issuer,
             admin=admin,
@@ -174,6 +186,7 @@ class Issuer:
             socket=folder.socket,
             threads=settings.threads,
             tls=_tls(settings),
+            tracing=self._tracing,
         )
 
     def start(self) -> None:
@@ -185,16 +198,20 @@ class Issuer:
         self.rotation.start()
         self.gate_list.start()
         self.ending.start()
+        self._counting.start()
         self.server.start()
 
     def stop(self, grace_s: float) -> None:
         """Give calls under way `grace_s` seconds, then stop; what is not published stays in the outbox."""
         self.server.drain(grace_s)
+        self._counting.stop()
         self.ending.stop()
         self.gate_list.stop()
         self.rotation.stop()
         self.publisher.stop()
         self._limit.close()
+        if self._tracing is not None:
+            self._tracing.close()
 
 
 def _status_writer(settings: ServeSettings, root_key_id: bytes) -> StatusWriter:

@@ -20,7 +20,7 @@ import redis
 import structlog
 
 from issuer import metrics
-from verifier.redis_connection import connect
+from verifier.redis_connection import RedisServers
 
 # What the check of the cache has to know as ours.
 BUNDLE_LIMIT_KEY_PREFIX = "gatelight:bundle_limit:"
@@ -63,10 +63,9 @@ class BundleLimit:
 
         Raises ValueError for a URL that is not one of Redis.
         """
-        self._redis = connect(
+        self._servers = RedisServers(
             redis_url, reply_timeout_s=_REPLY_TIMEOUT_S, client_name="gatelight-bundle-limit"
         )
-        self._take = self._redis.register_script(_TAKE)
         self._arguments = (max(1, 3_600_000 // per_hour), burst)
         self._monotonic = monotonic
         self._left_alone_until_s = 0.0
@@ -89,7 +88,7 @@ class BundleLimit:
 
     def close(self) -> None:
         """Close the connections."""
-        self._redis.close()
+        self._servers.close()
 
     def _ask(self, indices: Sequence[int]) -> Sequence[int] | None:
         """Return the milliseconds that each has to wait, 0 for none; None when Redis does not answer."""
@@ -104,10 +103,7 @@ class BundleLimit:
 
     def _take_tokens(self, indices: Sequence[int]) -> Sequence[int] | None:
         try:
-            with self._redis.pipeline(transaction=False) as pipeline:
-                for index in indices:
-                    self._take(keys=[bundle_limit_key(index)], args=self._arguments, client=pipeline)
-                waits_ms = [int(wait) for wait in pipeline.execute()]
+            waits_ms = self._take_apart(indices)
         except redis.RedisError as error:
             if not self._left_alone_until_s:
                 _log.warning("bundles are not limited: Redis does not answer", error=type(error).__name__)
@@ -116,4 +112,19 @@ class BundleLimit:
         if self._left_alone_until_s:
             _log.info("bundles are limited again")
             self._left_alone_until_s = 0.0
+        return waits_ms
+
+    def _take_apart(self, indices: Sequence[int]) -> Sequence[int]:
+        """Ask each server for what it holds; raises redis.RedisError, and some tokens may be taken then."""
+        apart: dict[redis.Redis, list[int]] = {}
+        for at, index in enumerate(indices):
+            apart.setdefault(self._servers.of(bundle_limit_key(index)), []).append(at)
+        waits_ms = [0] * len(indices)
+        for server, places in apart.items():
+            take = server.register_script(_TAKE)
+            with server.pipeline(transaction=False) as pipeline:
+                for at in places:
+                    take(keys=[bundle_limit_key(indices[at])], args=self._arguments, client=pipeline)
+                for at, wait in zip(places, pipeline.execute(), strict=True):
+                    waits_ms[at] = int(wait)
         return waits_ms

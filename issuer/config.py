@@ -18,6 +18,7 @@ import verifier.errors
 import verifier.settings
 from issuer.addresses import is_local, require_sound, socket_address
 from issuer.errors import SettingsError
+from verifier.tracing import DEFAULT_RATIO, TraceConfig, read_trace_config
 
 PREFIX = "GATELIGHT_ISSUER_"
 
@@ -66,6 +67,8 @@ class ServeSettings(FolderSettings):
     tls_client_ca: Path | None = None  # PEM: clients have to have a certificate of one of these
     port_file: Path | None = None
     metrics_listen: str = ""  # HOST:PORT; empty: none
+    trace_endpoint: str = ""  # URL of OTLP over HTTP; empty: no traces
+    trace_ratio: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = DEFAULT_RATIO
     redis_url: str = Field(
         "redis://127.0.0.1:6379/0", validation_alias=AliasChoices("redis_url", "GATELIGHT_REDIS_URL")
     )
@@ -79,6 +82,14 @@ class ServeSettings(FolderSettings):
     red_alarm_per_hour: _Count = 20  # manual reds, by client
     bundle_burst: _Count = 10  # by credential
     bundles_per_hour: _Count = 60  # by credential
+
+    @property
+    def trace(self) -> TraceConfig | None:
+        """Where traces go, None for nowhere; raises SettingsError."""
+        try:
+            return read_trace_config(self.trace_endpoint, self.trace_ratio)
+        except verifier.errors.SettingsError as error:
+            raise SettingsError(str(error)) from None
 
 
 class ArchiveSettings(FolderSettings):

@@ -19,16 +19,17 @@ While Redis is away the outbox grows, on disk, and callers are told at once that
 
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 
 from issuer.cache_job import CacheJob
 from issuer.cache_steps import Cache, CacheSteps, Progress, rebuild
 from issuer.errors import CacheMismatch, CacheUnavailable, FailedPrecondition, IssuerError
-from issuer.metrics import OUTBOX_ROWS
+from issuer.metrics import HEARTBEAT_AGE, OUTBOX_ROWS, UNPUBLISHED
 from issuer.register.keys import Keys
 from issuer.register.outbox import FeedPosition, Outbox
 from issuer.status_writer import StatusWriter
@@ -64,7 +65,14 @@ class Publisher:
         self._writer = writer
         self._monotonic = monotonic
         self._positions: Mapping[int, FeedPosition] | None = None  # None: not read from the register yet
-        self._next_heartbeat_s = self._next_count_s = monotonic()
+        self._next_heartbeat_s = self._next_count_s = self._heartbeat_at_s = monotonic()
+        self._waiting: tuple[int, float] | None = (
+            None  # a row of the outbox, and since when it is known to wait
+        )
+        # Partitions on servers of a Cluster that do not answer, while others do, and what came instead.
+        self._silent: frozenset[int] = frozenset()
+        self._silence = RedisError()
+        self._ahead_seq = 0  # of the last row that was published past those of such partitions
         self._mismatch: str | None = None  # why Redis is being rebuilt
         self._is_eviction_known = False
         # Shared with the threads that wait.
@@ -90,6 +98,8 @@ class Publisher:
 
     def start(self) -> None:
         """Begin to publish."""
+        HEARTBEAT_AGE.set_function(lambda: self._monotonic() - self._heartbeat_at_s)
+        UNPUBLISHED.set_function(self._unpublished_s)
         self._thread.start()
 
     def stop(self) -> None:
@@ -194,22 +204,62 @@ class Publisher:
             raise CacheMismatch(f"partitions: {len(positions)} before, {self._writer.partitions} now")
 
     def _publish(self, before: Mapping[int, FeedPosition]) -> bool:
-        batch = self._outbox.next_batch(_ROWS_PER_TURN)
+        left_out = self._silent
+        batch = self._outbox.next_batch(_ROWS_PER_TURN, without=left_out, partitions=self._writer.partitions)
         is_heartbeat_due = self._monotonic() >= self._next_heartbeat_s or self._is_document_asked()
         updates = _by_partition(batch.updates, self._writer.partitions)
-        positions = dict(before)
-        for partition in range(self._writer.partitions):
-            if is_heartbeat_due or partition in updates:
-                position = self._writer.append(partition, before[partition], updates.get(partition, ()))
-                if partition in updates:
-                    positions[partition] = position
-        self._tell_published(batch.last_seq)
-        if is_heartbeat_due:
-            self._put_documents()
-            self._next_heartbeat_s = self._monotonic() + HEARTBEAT_S
+        positions = self._append(before, updates, is_heartbeat_due=is_heartbeat_due)
+        if left_out or self._silent:
+            # Of the rows up to there some wait still.
+            self._ahead_seq = max(self._ahead_seq, batch.last_seq)
+        else:
+            is_all = batch.row_count < _ROWS_PER_TURN
+            self._tell_published(max(batch.last_seq, self._ahead_seq if is_all else 0))
         if batch.row_count:
-            self._settle(batch.last_seq, positions)
+            self._settle(batch.last_seq, positions, without=left_out | self._silent)
+        if is_heartbeat_due:
+            self._next_heartbeat_s = self._monotonic() + HEARTBEAT_S
+            self._put_documents()
+        if self._silent:
+            raise self._silence
+        if is_heartbeat_due:
+            self._note_heartbeat()
         return batch.row_count == _ROWS_PER_TURN
+
+    def _append(
+        self,
+        before: Mapping[int, FeedPosition],
+        updates: Mapping[int, Sequence[tuple[int, int]]],
+        *,
+        is_heartbeat_due: bool,
+    ) -> Mapping[int, FeedPosition]:
+        """Write to each partition that has updates, or to all; return where the feeds stand then.
+
+        A node of a Cluster that is away holds up its own partitions alone, which are silent then. Raises
+        RedisError when no server answered.
+        """
+        positions = dict(before)
+        failed: set[object] = set()
+        silent, is_any_reached = set(self._silent), False
+        for partition in range(self._writer.partitions) if is_heartbeat_due else sorted(updates):
+            server = self._writer.server_of(partition)
+            try:
+                if server in failed:  # it would take a second for each of its partitions
+                    raise self._silence
+                position = self._writer.append(partition, before[partition], updates.get(partition, ()))
+            except RedisError as error:
+                self._silence = error
+                failed.add(server)
+                silent.add(partition)
+                continue
+            is_any_reached = True
+            silent.discard(partition)
+            if partition in updates:
+                positions[partition] = position
+        self._silent = frozenset(silent if is_any_reached or not failed else ())
+        if failed and not is_any_reached:
+            raise self._silence
+        return positions
 
     def _wait_for_documents(self, asked: int) -> bool:
         """Wake the thread, and tell whether it put key set and gate list as they were asked for then."""
@@ -250,8 +300,8 @@ class Publisher:
         if not progress.is_done:
             return
         self._tell_published(last_seq)
-        self._mismatch = None
-        self._next_heartbeat_s = self._monotonic() + HEARTBEAT_S
+        self._mismatch, self._silent = None, frozenset()
+        self._note_heartbeat()
         seconds = round(self._monotonic() - begun_s, 3)
         _log.info("rebuild of Redis done", records=progress.records, seconds=seconds)
         if job := self._take_job():
@@ -300,16 +350,36 @@ class Publisher:
             self._published_seq = max(self._published_seq, last_seq)
             self._progress.notify_all()
 
-    def _settle(self, last_seq: int, positions: Mapping[int, FeedPosition]) -> None:
-        self._outbox.settle(last_seq, positions)
+    def _settle(
+        self, last_seq: int, positions: Mapping[int, FeedPosition], *, without: Collection[int] = ()
+    ) -> None:
+        self._outbox.settle(last_seq, positions, without=without)
         # Not before: where the register could not note it, Redis has to look wrong to us after a rebuild,
         # or a restart would find another epoch than we go on with.
         self._positions = positions
 
     def _count_backlog(self) -> None:
         if self._monotonic() >= self._next_count_s:
-            OUTBOX_ROWS.set(self._outbox.backlog())
+            rows = self._outbox.backlog()
+            OUTBOX_ROWS.set(rows)
+            self._note_waiting(rows)
             self._next_count_s = self._monotonic() + _COUNT_S
+
+    def _note_waiting(self, rows: int) -> None:
+        # One row stands for all, until it is in Redis: on a busy day there is always one that waits.
+        if self._waiting is not None and (not rows or self._published_seq >= self._waiting[0]):
+            self._waiting = None
+        if rows and self._waiting is None:
+            self._waiting = self._outbox.last_seq(), self._monotonic()
+
+    def _unpublished_s(self) -> float:
+        waiting = self._waiting
+        is_published = waiting is None or self._published_seq >= waiting[0]
+        return 0.0 if waiting is None or is_published else self._monotonic() - waiting[1]
+
+    def _note_heartbeat(self) -> None:
+        self._heartbeat_at_s = self._monotonic()
+        self._next_heartbeat_s = self._heartbeat_at_s + HEARTBEAT_S
 
     def _run(self) -> None:
         while not self._stopping.is_set():

@@ -24,6 +24,7 @@ from grpc_health.v1 import health_pb2_grpc
 from issuer.addresses import require_socket_path, require_sound, socket_address
 from issuer.admission import Admission, Pool
 from issuer.answers import Gatekeeper
+from issuer.call_watch import CallWatch
 from issuer.errors import SettingsError
 from issuer.idle_streams import IdleStreams
 from issuer.tls import ServerTls
@@ -45,6 +46,8 @@ from issuer.v1 import (
 )
 from verifier.health import HealthServicer
 from verifier.own_pool import on_own_pool
+from verifier.traced_calls import TracedCalls
+from verifier.tracing import Tracing
 
 # 1 000 rows with the longest of everything are 2.1 MB, 2 880 codes half a megabyte.
 MAX_MESSAGE_BYTES = 4 << 20
@@ -101,6 +104,7 @@ class GrpcServer:
         socket: Path | None,
         threads: int,
         tls: ServerTls | None = None,
+        tracing: Tracing | None = None,
         idle_stream_s: float = _IDLE_STREAM_S,
     ) -> None:
         """Bind `listen` (HOST:PORT, port 0 for any; empty for none) and `socket`.
@@ -117,7 +121,9 @@ class GrpcServer:
         self._calls = Pool(threads, name="call")
         self._idle_streams = IdleStreams(limit_s=idle_stream_s)
         self._health = HealthServicer(SERVICE_NAMES)
-        self._server = self._build(gatekeeper, needs_key=tls is None or tls.client_ca is None)
+        self._server = self._build(
+            gatekeeper, needs_key=tls is None or tls.client_ca is None, tracing=tracing
+        )
         servicers = {
             "Issuer": issuer,
             "Admin": admin,
@@ -160,7 +166,7 @@ class GrpcServer:
         if self._socket is not None:
             self._socket.unlink(missing_ok=True)
 
-    def _build(self, gatekeeper: Gatekeeper, *, needs_key: bool) -> grpc.Server:
+    def _build(self, gatekeeper: Gatekeeper, *, needs_key: bool, tracing: Tracing | None) -> grpc.Server:
         by_method = {
             f"/{service.full_name}/{method.name}": self._pools[method.name]
             for service in SERVICES
@@ -178,7 +184,11 @@ class GrpcServer:
         return grpc.server(
             self._calls,
             options=_OPTIONS,
-            interceptors=[admission],
+            interceptors=[
+                *([] if tracing is None else [TracedCalls(tracing, SERVICES)]),
+                CallWatch(SERVICES),
+                admission,
+            ],
             maximum_concurrent_rpcs=_OTHER_CALLS + sum(pool.max_calls for pool in pools),
         )
 

@@ -19,12 +19,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import redis
 from redis.connection import AbstractConnection
 from redis.exceptions import ResponseError, WatchError
 
 from issuer.errors import CacheMismatch, ForeignCache
 from issuer.register.outbox import FeedPosition
-from verifier.redis_connection import connect
+from verifier.redis_connection import RedisServers
 from verifier.wire.ed25519 import SIGNATURE_BYTES
 from verifier.wire.status_store import (
     EPOCH_FIELD,
@@ -52,6 +53,7 @@ _STATUS_KEYS = "gatelight:{*}:*"
 _STATUS_KEY = re.compile(rb"gatelight:\{[^}]*\}:(?:feed|epoch|status:(\d{1,5})|status:.*)", re.DOTALL)
 _KEYS_PER_SCAN = 1_000
 _UPDATE_BYTES = 12
+_DROPS_NOTHING = "noeviction"
 _NOT_STATUS = "a key holds something else than status"
 
 # KEYS are shards, ARGV the updates of each, as feed entries have them. As commands of their own 4 096 changes
@@ -87,12 +89,20 @@ class StatusWriter:
 
     def __init__(self, redis_url: str, *, root_key_id: bytes, partitions: int) -> None:
         """Write for the issuer with that root; raises ValueError for a URL that is not one of Redis."""
-        self._redis = connect(redis_url, reply_timeout_s=_REPLY_TIMEOUT_S, client_name="gatelight-publisher")
+        self._servers = RedisServers(
+            redis_url, reply_timeout_s=_REPLY_TIMEOUT_S, client_name="gatelight-publisher"
+        )
         self._root_key_id = root_key_id
         self.partitions = partitions
         # By partition: the entry that this process wrote last. A newer one is that of a second publisher,
         # such as one that took over while we were frozen: what we are about to write may be older than its.
         self._newest: dict[int, bytes] = {}
+        # The highest id of each feed that Redis told us, which it may have lost since.
+        self._highest: dict[int, bytes] = {}
+
+    def server_of(self, partition: int) -> object:
+        """Return something that is the same for all partitions on one server, as far as is known."""
+        return self._servers.known(feed_key(partition))
 
     def append(
         self, partition: int, position: FeedPosition, updates: Sequence[tuple[int, int]]
@@ -135,7 +145,7 @@ class StatusWriter:
             if key.startswith(b"gatelight:{%d}:" % partition):
                 self._transact(partition, ("DEL", key), *_entries(partition, fence), fence=fence)
                 return
-        self._redis.delete(key)  # of a partition that we never write
+        self._servers.of(key).delete(key)  # of a partition that we never write
 
     def give_epoch(self, fences: Mapping[int, Fence]) -> Mapping[int, FeedPosition]:
         """Give a Redis that is right its new epoch: verifiers load it. Return where the feeds stand then."""
@@ -151,12 +161,12 @@ class StatusWriter:
     def put_key_set(self, signed: bytes) -> None:
         """Put the key set where verifiers look for it, unless it is there."""
         if self.key_set() != signed:
-            self._redis.set(KEY_SET_KEY, signed)
+            self._servers.of(KEY_SET_KEY).set(KEY_SET_KEY, signed)
 
     def key_set(self) -> bytes | None:
         """Return the key set that is there; None for none, or for something else."""
         try:
-            held: Any = self._redis.get(KEY_SET_KEY)
+            held: Any = self._servers.of(KEY_SET_KEY).get(KEY_SET_KEY)
         except ResponseError as error:
             _require_wrong_type(error)
             return None
@@ -173,12 +183,12 @@ class StatusWriter:
 
     def write_gate_list(self, signed: bytes) -> None:
         """Put the gate list where verifiers look for it, whatever is there."""
-        self._redis.set(GATE_LIST_KEY, signed)
+        self._servers.of(GATE_LIST_KEY).set(GATE_LIST_KEY, signed)
 
     def gate_list(self) -> bytes | None:
         """Return the gate list that is there, whole; None for none, or for something else."""
         try:
-            held: Any = self._redis.get(GATE_LIST_KEY)
+            held: Any = self._servers.of(GATE_LIST_KEY).get(GATE_LIST_KEY)
         except ResponseError as error:
             _require_wrong_type(error)
             return None
@@ -189,8 +199,9 @@ class StatusWriter:
 
         One byte more than a shard may have is as far as it reads.
         """
+        key = status_key(shard, self.partitions)
         try:
-            found: Any = self._redis.getrange(status_key(shard, self.partitions), 0, SHARD_BYTES)
+            found: Any = self._servers.of(key).getrange(key, 0, SHARD_BYTES)
         except ResponseError as error:
             _require_wrong_type(error)
             return None
@@ -198,9 +209,10 @@ class StatusWriter:
 
     def mismatch(self, partition: int, position: FeedPosition) -> str | None:
         """Return in words how a partition is not as we left it; None when it is."""
+        server = self._servers.of(feed_key(partition))
         try:
-            epoch = self._redis.get(epoch_key(partition))
-            newest = self._redis.xrevrange(feed_key(partition), count=1)
+            epoch = server.get(epoch_key(partition))
+            newest = server.xrevrange(feed_key(partition), count=1)
         except ResponseError as error:
             _require_wrong_type(error)
             return _NOT_STATUS
@@ -213,13 +225,14 @@ class StatusWriter:
 
     def status_keys(self) -> Iterator[Sequence[bytes]]:
         """Give the keys that look like those of status, page by page; a page may be empty."""
-        cursor = 0
-        while True:
-            page: Any = self._redis.scan(cursor, match=_STATUS_KEYS, count=_KEYS_PER_SCAN)
-            cursor, found = page
-            yield [key for key in found if _STATUS_KEY.fullmatch(key)]
-            if cursor == 0:
-                return
+        for server in self._servers.all():
+            cursor = 0
+            while True:
+                page: Any = server.scan(cursor, match=_STATUS_KEYS, count=_KEYS_PER_SCAN)
+                cursor, found = page
+                yield [key for key in found if _STATUS_KEY.fullmatch(key)]
+                if cursor == 0:
+                    break
 
     def shard_at(self, key: bytes) -> int | None:
         """Return which shard lies at a key; None for the key of no shard."""
@@ -237,23 +250,23 @@ class StatusWriter:
         )
 
     def eviction_policy(self) -> str | None:
-        """Return what Redis does when its memory is full, as it calls it; None where we may not ask."""
-        try:
-            memory: Any = self._redis.info("memory")
-        except ResponseError:  # managed ones hide it, and a user may lack the right
-            return None
-        policy = memory.get("maxmemory_policy")
-        return policy if isinstance(policy, str) else None
+        """Return what Redis does when its memory is full, as it calls it; None where we may not ask.
+
+        Of several servers, one that drops keys speaks for all.
+        """
+        policies = [_eviction_policy(server) for server in self._servers.all()]
+        return max(policies, key=lambda policy: policy not in (None, _DROPS_NOTHING), default=None)
 
     def close(self) -> None:
         """Close the connections."""
-        self._redis.close()
+        self._servers.close()
 
     def _is_there(self, key: str, signed: bytes) -> bool:
         """Tell whether what lies at a key has the length and the signature of what should."""
+        server = self._servers.of(key)
         try:
-            length: Any = self._redis.strlen(key)
-            signature: Any = self._redis.getrange(key, -SIGNATURE_BYTES, -1)
+            length: Any = server.strlen(key)
+            signature: Any = server.getrange(key, -SIGNATURE_BYTES, -1)
         except ResponseError as error:
             _require_wrong_type(error)
             return False
@@ -276,9 +289,10 @@ class StatusWriter:
         return [("EVAL", _WRITE_RECORDS, len(keys), *keys, *of_shards)] if keys else []
 
     def _take_epoch(self, partition: int, epoch: str) -> Begun:
+        server = self._servers.of(feed_key(partition))
         for key, kind in ((feed_key(partition), b"stream"), (epoch_key(partition), b"string")):
-            if self._redis.type(key) not in (kind, b"none"):
-                self._redis.delete(key)
+            if server.type(key) not in (kind, b"none"):
+                server.delete(key)
         # The entry says nothing to verifiers. It fences off writes of an earlier attempt; and as long as it
         # is the newest, nobody else rebuilds the same Redis, whose records would end up under our epoch.
         return Begun(
@@ -287,8 +301,10 @@ class StatusWriter:
 
     def _transact(self, partition: int, *commands: _Command, fence: Fence | None = None) -> Any:
         """Carry out one MULTI, unless somebody else writes meanwhile; return its last reply."""
-        with self._connection() as connection:
-            self._look(connection, partition, fence)
+        with self._connection(partition) as connection:
+            lost = self._look(connection, partition, fence)
+            if lost is not None:
+                commands = _behind(lost, commands)
             newest = self._newest.pop(
                 partition, None
             )  # until Redis answers, nobody knows which is the newest
@@ -296,7 +312,7 @@ class StatusWriter:
         # Redis carries out the rest of a MULTI of which one command fails.
         has_fed = bool(replies) and commands[-1][0] == "XADD" and isinstance(replies[-1], bytes)
         if newest := replies[-1] if has_fed else newest:
-            self._newest[partition] = newest
+            self._newest[partition] = self._highest[partition] = newest
         if replies is None:
             raise WatchError("somebody else writes to the feed")
         for reply in replies:
@@ -307,8 +323,12 @@ class StatusWriter:
                 raise CacheMismatch(_NOT_STATUS)
         return replies[-1]
 
-    def _look(self, connection: AbstractConnection, partition: int, fence: Fence | None) -> None:
-        """Watch a partition and see whether it is ours, and as the fence says; None takes any."""
+    def _look(self, connection: AbstractConnection, partition: int, fence: Fence | None) -> bytes | None:
+        """Watch a partition and see whether it is ours, and as the fence says; None takes any.
+
+        Returns the id of our newest entry where the feed has lost it, which was a heartbeat then: a replica
+        that becomes the master may not have heard of it.
+        """
         epoch_is_at, feed_is_at = epoch_key(partition), feed_key(partition)
         try:
             _, epoch, newest = _ask(
@@ -328,8 +348,12 @@ class StatusWriter:
             ours = self._newest.get(partition)
             if ours is not None and _order(newest[0][0].decode()) > _order(ours.decode()):
                 raise CacheMismatch("somebody else wrote to the feed")
+            highest = self._highest.get(partition)
+            if highest is not None and _order(newest[0][0].decode()) < _order(highest.decode()):
+                return highest
         elif isinstance(fence, Begun) and (not newest or newest[0][0] != fence.feed_id):
             raise WatchError("somebody else writes to the feed")
+        return None
 
     def _refuse_foreign(self, partition: int, epoch: bytes | None) -> None:
         owner = owner_of(epoch) if epoch else None
@@ -340,19 +364,29 @@ class StatusWriter:
             )
 
     @contextlib.contextmanager
-    def _connection(self) -> Iterator[AbstractConnection]:
+    def _connection(self, partition: int) -> Iterator[AbstractConnection]:
         """Lend a connection, and drop it if anything goes wrong.
 
         redis-py's own pipeline would first ask a frozen Redis to UNWATCH, twice, and wait for it.
         """
-        connection = self._redis.connection_pool.get_connection()
+        pool = self._servers.of(feed_key(partition)).connection_pool
+        connection = pool.get_connection()
         try:
             yield connection
         except BaseException:
             connection.disconnect()  # type: ignore[no-untyped-call]
             raise
         finally:
-            self._redis.connection_pool.release(connection)
+            pool.release(connection)
+
+
+def _eviction_policy(server: redis.Redis) -> str | None:
+    try:
+        memory: Any = server.info("memory")
+    except ResponseError:  # managed ones hide it, and a user may lack the right
+        return None
+    policy = memory.get("maxmemory_policy")
+    return policy if isinstance(policy, str) else None
 
 
 def _ask(connection: AbstractConnection, commands: Sequence[_Command]) -> list[Any]:
@@ -367,6 +401,18 @@ def _entry(partition: int, epoch: str, encoded: bytes = b"") -> _Command:
     fields = (UPDATES_FIELD, encoded) if encoded else ()
     trim = ("MAXLEN", "~", FEED_MAX_ENTRIES)
     return ("XADD", feed_key(partition), *trim, "*", EPOCH_FIELD, epoch, *fields)
+
+
+def _behind(lost: bytes, commands: Sequence[_Command]) -> tuple[_Command, ...]:
+    """Return the commands with the first entry of a feed behind one that was lost.
+
+    A verifier that has read it believes nothing with an earlier id, and a new master's clock may be behind.
+    """
+    unix_ms, sequence = _order(lost.decode())
+    following = f"{unix_ms}-{sequence + 1}"
+    first = next(at for at, command in enumerate(commands) if command[0] == "XADD")
+    entry = tuple(following if part == "*" else part for part in commands[first])
+    return (*commands[:first], entry, *commands[first + 1 :])
 
 
 def _entries(partition: int, fence: Fence, updates: Sequence[tuple[int, int]] = ()) -> Sequence[_Command]:

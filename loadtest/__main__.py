@@ -51,6 +51,21 @@ def demo() -> None:
 
 
 @main.command()
+@click.option("--engine", type=click.Choice(["grpcio", "envoy", "both"]), default="both", show_default=True)
+@click.option("--short", "is_short", is_flag=True, help="Leave out what costs most.")
+def canary(*, engine: str, is_short: bool) -> None:
+    """Do everything with marked people, and search all that was written for their names, codes and keys.
+
+    The exit code is 1 if something was where it must not be, 2 if the search would not have found it, 3 if
+    the run proves nothing.
+    """
+    from loadtest.canary import run  # noqa: PLC0415
+
+    with _unproven_where_a_process_fails():
+        sys.exit(run(engines=("grpcio", "envoy") if engine == "both" else (engine,), is_short=is_short))
+
+
+@main.command()
 def bench() -> None:
     """Measure what a verdict costs; the exit code is 0 unless an answer was wrong."""
     from loadtest.bench import run  # noqa: PLC0415
@@ -198,6 +213,38 @@ def corpus(**options: Any) -> None:
 
 
 @main.command()
+@click.option("--engine", type=click.Choice(["grpcio", "envoy"]), help="One alone.  [default: both]")
+@click.option("--only", multiple=True, metavar="NAME", help="This fault alone; may be repeated.")
+@click.option("--list", "is_list", is_flag=True, help="Print the faults, and do none.")
+@click.option("--rate", type=Figure(1, 1_000), default=100, show_default=True, help="Calls a second.")
+@click.option(
+    "--seconds",
+    "lasts_s",
+    type=Figure(0.1, 3_600),
+    default=2,
+    show_default=True,
+    help="How long each lasts, at least.",
+)
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="A file for the results.",
+)
+@click.option("--readme", "is_for_readme", is_flag=True, help="Write the table into the README.")
+def outages(**options: Any) -> None:
+    """Do every fault to real processes, with gates scanning, and see what becomes of their verdicts.
+
+    The exit code is 1 if a verdict was wrong or missing, or a fault was not noticed or not got over; 3 if the
+    run proves nothing.
+    """
+    from loadtest.outages.command import run  # noqa: PLC0415
+
+    with _unproven_where_a_process_fails():
+        sys.exit(run(**options))
+
+
+@main.command()
 @click.argument("scenarios", nargs=-1, required=True)
 @click.option("--people-a-minute", type=Figure(1, 1e9), help="At the peak.  [default: the scenario's]")
 @click.option("--seconds", "duration_s", type=Figure(1, 7 * 86_400), help="[default: the scenario's]")
@@ -307,6 +354,35 @@ def report(folders: tuple[Path, ...]) -> None:
         sys.exit(run(folders))
     except (NotARecording, OSError) as error:
         raise click.ClickException(str(error)) from None
+
+
+@main.command()
+@click.option("--engine", type=click.Choice(["grpcio", "envoy"]), help="One alone.  [default: both]")
+@click.option(
+    "--factor",
+    "factors",
+    type=Figure(1, 20),
+    multiple=True,
+    default=(2, 10),
+    show_default=True,
+    help="Of the capacity; may be repeated.",
+)
+@click.option("--seconds", type=Figure(3, 600), default=60, show_default=True, help="Of each.")
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="A file for the results.",
+)
+def overload(**options: Any) -> None:
+    """Ask a verifier for more than it can give, and show it forged codes by the thousand.
+
+    The exit code is 1 if an aim was missed, 3 if the run proves nothing.
+    """
+    from loadtest.overload.command import run  # noqa: PLC0415
+
+    with _unproven_where_a_process_fails():
+        sys.exit(run(**options))
 
 
 main.add_command(plan)

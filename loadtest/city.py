@@ -20,7 +20,7 @@ from issuer.signing import sign_code
 from issuer.status_writer import StatusWriter
 from loadtest.city_file import GATE_ID, KEYS, ROOT_NAME, CityFile
 from loadtest.city_people import People
-from verifier.bearer import hash_key
+from verifier.bearer import hash_key, make_key
 from verifier.verdict import Policy
 from verifier.wire import cose
 from verifier.wire.code import Code
@@ -28,9 +28,12 @@ from verifier.wire.ed25519 import VerifyingKey
 from verifier.wire.gate_list import GateList, ListedGate, gate_list_to_sign
 from verifier.wire.key_set import KeySet, key_set_to_sign
 from verifier.wire.status_record import Colour
-from verifier.wire.status_store import RECORDS_PER_SHARD
+from verifier.wire.status_store import RECORDS_PER_SHARD, partition_of, shard_of
 
-__all__ = ["GATE_ID", "City"]
+__all__ = ["ENTRY_GATE_ID", "GATE_ID", "City"]
+
+# A second gate, where each code opens once.
+ENTRY_GATE_ID = f"{GATE_ID}-entry"
 
 HEARTBEAT_S = 1.0
 _DAY_S = 86_400
@@ -45,7 +48,13 @@ class City:
     """
 
     def __init__(
-        self, redis_url: str, *, folder: Path, credentials: int | None = None, is_mixed: bool = False
+        self,
+        redis_url: str,
+        *,
+        folder: Path,
+        credentials: int | None = None,
+        is_mixed: bool = False,
+        partitions: int = 1,
     ) -> None:
         """Make a city in `folder` and write its status; heartbeats() keeps it current.
 
@@ -61,13 +70,15 @@ class City:
         self.redis_url = redis_url
         self.credentials = file.people.credentials
         self.gate_key = file.gate_key
+        self.entry_gate_key = make_key()
         self.root_file = folder / ROOT_NAME
         self._root, self._key = file.root, file.key()
         self._tested_min = int(time.time()) // 60
-        self._writer = StatusWriter(redis_url, root_key_id=key_id_of(self._root), partitions=1)
+        self._writer = StatusWriter(redis_url, root_key_id=key_id_of(self._root), partitions=partitions)
         self._writing = threading.Lock()
+        self._is_silent = False
         self._version = 0  # of the documents published last
-        self._position = self._rebuild()
+        self._positions = self._rebuild()
 
     @property
     def public_key(self) -> bytes:
@@ -88,8 +99,12 @@ class City:
     def set_colour(self, credential_index: int, colour: Colour) -> None:
         """Change a credential's record, as the issuer's publisher does; a rebuild changes it back."""
         record = self.file.people.record(credential_index, tested_min=self._tested_min, colour=colour)
+        partition = partition_of(shard_of(credential_index), self._writer.partitions)
         with self._writing:
-            self._position = self._writer.append(0, self._position, [(credential_index, record)])
+            position = self._writer.append(
+                partition, self._positions[partition], [(credential_index, record)]
+            )
+            self._positions[partition] = position
 
     def publish_next_key(self) -> None:
         """Put the second signing key into the key set, beside the first; it stays there after a restart.
@@ -105,14 +120,14 @@ class City:
         """Make every verifier load the whole status anew, as after a rebuild."""
         with self._writing:
             try:
-                self._position = self._writer.give_epoch({0: self._position})[0]
+                self._positions = dict(self._writer.give_epoch(self._positions))
             except CacheMismatch:  # Redis was emptied, and nobody has noticed yet
-                self._position = self._rebuild()
+                self._positions = self._rebuild()
 
     def rebuild(self) -> None:
         """Write everything, also into a Redis that was emptied."""
         with self._writing:
-            self._position = self._rebuild()
+            self._positions = self._rebuild()
 
     def beat(self) -> bool:
         """Tell verifiers that the status is current; writes everything when Redis came back without it.
@@ -120,14 +135,24 @@ class City:
         Returns whether Redis took it: it may be away for a while.
         """
         with self._writing:
+            if self._is_silent:
+                return False
             try:
-                try:
-                    self._position = self._writer.append(0, self._position, [])
-                except CacheMismatch:
-                    self._position = self._rebuild()
+                self._beat_everywhere()
             except redis.RedisError:
                 return False
             return True
+
+    def fall_silent(self) -> None:
+        """Beat no more, and mend nothing, as if the issuer were gone; waits for what is being written."""
+        with self._writing:
+            self._is_silent = True
+
+    def speak_again(self) -> None:
+        """Beat again, from now on: what is wrong in Redis is written anew."""
+        with self._writing:
+            self._is_silent = False
+        self.beat()
 
     @contextmanager
     def heartbeats(self) -> Iterator[None]:
@@ -151,14 +176,28 @@ class City:
         """Close the connections; what is in Redis stays there."""
         self._writer.close()
 
-    def _rebuild(self) -> FeedPosition:
+    def _beat_everywhere(self) -> None:
+        """Raises redis.RedisError when a partition's server does not answer; the others have heard then."""
+        trouble = None
+        for partition, position in self._positions.items():
+            try:
+                self._positions[partition] = self._writer.append(partition, position, [])
+            except CacheMismatch:
+                self._positions = self._rebuild()
+                return
+            except redis.RedisError as error:
+                trouble = error
+        if trouble is not None:
+            raise trouble
+
+    def _rebuild(self) -> dict[int, FeedPosition]:
         begun = self._writer.begin_rebuild()
         for shard in range(-(-self.credentials // RECORDS_PER_SHARD)):
             self._writer.write_shard(shard, self.file.people.shard(shard, tested_min=self._tested_min), begun)
-        position = self._writer.give_epoch(begun)[0]
+        positions = dict(self._writer.give_epoch(begun))
         self._publish_key_set()
         self._publish_gate_list()
-        return position
+        return positions
 
     def _publish_key_set(self) -> None:
         version, now = self._next_version()
@@ -178,8 +217,14 @@ class City:
             issued_at=now,
             expires_at=now + _DOCUMENT_LIFE_S,
             # What every scan then has to be compared with; never met: everybody is as the record says.
-            groups={GATE_ID: Policy(max_test_age_s=_DOCUMENT_LIFE_S, max_status_age_s=_HOUR_S)},
-            gates=[ListedGate(GATE_ID, GATE_ID, (hash_key(self.gate_key),), ())],
+            groups={
+                GATE_ID: Policy(max_test_age_s=_DOCUMENT_LIFE_S, max_status_age_s=_HOUR_S),
+                ENTRY_GATE_ID: Policy(is_one_entry=True),
+            },
+            gates=[
+                ListedGate(GATE_ID, GATE_ID, (hash_key(self.gate_key),), ()),
+                ListedGate(ENTRY_GATE_ID, ENTRY_GATE_ID, (hash_key(self.entry_gate_key),), ()),
+            ],
         )
         self._writer.write_gate_list(_sign(gate_list_to_sign(gate_list, key_id_of(self._key)), self._key))
 

@@ -91,19 +91,23 @@ class EmbeddedRedis:
         """Let a frozen server go on."""
         self._process.thaw()
 
-    def restart(self) -> None:
-        """Start the server again, empty, on the same port; stops it first where it still runs."""
-        self._process.stop()
-        self._process = self._start()
+    def restart(self, *options: str, is_ready: bool = True) -> None:
+        """Start the server again, empty, on the same port; stops it first where it still runs.
 
-    def _start(self) -> ServerProcess:
+        `options` are further ones of the server; it is waited for unless it is not to be ready.
+        """
+        self._process.stop()
+        self._process = self._start(*options, is_ready=is_ready)
+
+    def _start(self, *options: str, is_ready: bool = True) -> ServerProcess:
         command = [
             *(self._binary, "--port", str(self.port), "--bind", "127.0.0.1"),
-            *("--save", "", "--appendonly", "no", "--dir", str(self._folder)),
+            *("--save", "", "--appendonly", "no", "--dir", str(self._folder), *options),
         ]
         process = ServerProcess("redis", command, folder=self._folder)
         try:
-            self._wait_until_ready(process)
+            if is_ready:
+                self._wait_until_ready(process)
         except ProcessError:
             process.stop()
             raise

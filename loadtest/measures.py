@@ -259,11 +259,14 @@ def _growth_of_one(samples: Sequence[ServerSample], of: str) -> float | None:
 
 
 def _worker_growth(run: _Run) -> float | None:
-    """Return MiB an hour by the same line, for each worker of the verifier that grows most."""
+    """Return MiB an hour by the same line, for each worker of the verifier that grows most.
+
+    Of memory that nobody shares: pages of the mirror are met one by one, for hours, and there is an end to it.
+    """
     growths = []
     for name, samples in _by_server(run.recording.servers).items():
         warm = _warm(samples)
-        slope = _slope(warm, "memory_mib")
+        slope = _slope(warm, "own_mib")
         if name.startswith("verifier") and slope is not None:
             workers = max(1, warm[-1].processes - 1)  # beside the supervisor
             growths.append(slope * _HOUR_S / workers)
@@ -333,7 +336,7 @@ def _all_measures() -> dict[str, _Measure]:
             partial(_growth, "memory_mib"),
         ),
         "server_memory_mib_an_hour_a_worker": _Measure(
-            "growth of a verifier's memory in an hour, by the same line, for each of its workers",
+            "growth of a verifier's own memory in an hour, by the same line, for each of its workers",
             _worker_growth,
         ),
         "server_descriptors_growth": _Measure(

@@ -156,10 +156,10 @@ class IssuerOffice:
 
 
 @contextmanager
-def city_office(folder: Path) -> Iterator[CityOffice]:
+def city_office(folder: Path, *, credentials: int = CREDENTIALS) -> Iterator[CityOffice]:
     """Set up Redis and a city; raises ProcessError."""
     with EmbeddedRedis(folder) as redis:
-        city = City(redis.url, folder=folder, credentials=CREDENTIALS, is_mixed=True)
+        city = City(redis.url, folder=folder, credentials=credentials, is_mixed=True)
         with city.heartbeats():
             yield CityOffice(city, redis)
 

@@ -113,6 +113,7 @@ class ServerSample:
     descriptors: int
     pid: int = 0  # of its first process: another one when it was started anew
     processes: int = 1
+    own_mib: float = 0.0  # of memory_mib, what its processes share with nobody
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,7 @@ def sample(name: str, server: Running) -> ServerSample | None:
         descriptors=sum(descriptors),
         pid=found[0].pid,
         processes=len(processes),
+        own_mib=round(sum(own) / 2**20, 2),
     )
 
 

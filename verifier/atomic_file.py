@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+_RANDOM_BYTES = 4
+
 
 def write_atomically(path: Path, content: bytes, *, mode: int = 0o644, replace: bool = True) -> None:
     """Write a file under a temporary name in the same folder and move it into place.
@@ -18,10 +20,15 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o644, replace: 
         file.write(content)
 
 
+def temporary_names(name: str) -> str:
+    """Return the pattern of a file's temporary names: who died while writing leaves one behind."""
+    return f".{name}.{'[0-9a-f]' * 2 * _RANDOM_BYTES}"
+
+
 @contextlib.contextmanager
 def open_atomically(path: Path, *, mode: int = 0o644, replace: bool = True) -> Iterator[BinaryIO]:
     """Give a file to write in pieces, as write_atomically; what the block raises leaves all as it was."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(_RANDOM_BYTES)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:

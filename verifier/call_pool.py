@@ -6,13 +6,20 @@ no thread; it is cancelled after some seconds, and the oldest is when there are 
 switches of threads: an empty call at 64 streams costs 92 microseconds and 2 switches, with grpcio's own pool
 150 and 8.
 
+Where calls have waited for a thread too long, a new one is refused when its headers come: without its
+message and without a thread, whatever waits. Calls of suspects (verifier.shedding) get a thread when no
+others wait.
+
 This needs grpcio's inner parts, whose shape may change with any release. `submit` looks at what it is given,
 and does not touch what it does not know: such a call runs as on grpcio's own pool. The tests of silent peers
 fail then.
 """
 
+import functools
+import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent import futures
 from queue import SimpleQueue
@@ -22,21 +29,54 @@ import grpc._server as inner
 import structlog
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
+from verifier.call_error import CallError
+from verifier.retry_advice import retry_advice
+from verifier.shedding import Suspects
+
 _LOOKS_PER_LIMIT = 4
 _IS_KNOWN = all(
     hasattr(inner, name) for name in ("_receive_message", "_abort", "_CLOSED", "_RECEIVE_MESSAGE_TOKEN")
 )
+_REFUSAL = "refusal"
+_CODES = {int(code): code for code in cygrpc.StatusCode}
 
 _log = structlog.get_logger("verifier")
+
+
+def refusable(method: Callable[..., Any], refusal: Callable[[], CallError]) -> Callable[..., Any]:
+    """Return a servicer's method that a CallPool refuses by `refusal` when calls have waited too long."""
+    behaviour = functools.partial(method)
+    setattr(behaviour, _REFUSAL, refusal)
+    return behaviour
 
 
 class CallPool(futures.ThreadPoolExecutor):
     """A pool for servicer methods that take one message."""
 
-    def __init__(self, threads: int, *, name: str, max_silent: int, silent_s: float) -> None:
-        """`max_silent` calls at most may be without their message, for `silent_s` seconds."""
+    def __init__(
+        self,
+        threads: int,
+        *,
+        name: str,
+        max_silent: int,
+        silent_s: float,
+        max_backlog: float = math.inf,
+        max_wait_s: float = math.inf,
+        suspects: Suspects | None = None,
+    ) -> None:
+        """`max_silent` calls at most may be without their message, for `silent_s` seconds.
+
+        A call that is refusable() is refused when more than `max_backlog` wait for a thread, or one waits for
+        longer than `max_wait_s`. Connections in `suspects` are named as `grpc.ServicerContext.peer()` has it.
+        """
         super().__init__(threads, thread_name_prefix=name)  # for what is not a call with one message
-        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._max_backlog = max_backlog
+        self._max_wait_s = max_wait_s
+        self._suspects = Suspects() if suspects is None else suspects
+        # A token for each call that waits, False for a thread that is to end.
+        self._tokens: SimpleQueue[bool] = SimpleQueue()
+        self._waiting: deque[tuple[float, Callable[[], None]]] = deque()
+        self._suspects_waiting: deque[tuple[float, Callable[[], None]]] = deque()
         self._max_threads = threads
         self._name = name
         self._threads_started = 0
@@ -48,7 +88,7 @@ class CallPool(futures.ThreadPoolExecutor):
 
     def backlog(self) -> int:
         """Return how many calls have come with their message and wait for a thread."""
-        return self._work.qsize()
+        return len(self._waiting) + len(self._suspects_waiting)
 
     def silent(self) -> int:
         """Return how many calls have come without their message."""
@@ -59,6 +99,13 @@ class CallPool(futures.ThreadPoolExecutor):
         if not _IS_KNOWN or len(args) != 7 or getattr(args[4], "__name__", "") != "unary_request":
             return super().submit(fn, *args, **kwargs)
         in_pool, event, state, behaviour, _, deserialize, serialize = args
+        queue = self._waiting
+        # Where nobody waits, there is none to be behind.
+        if self._suspects and self.backlog() and event.call.peer().decode() in self._suspects:
+            queue = self._suspects_waiting
+        refusal = getattr(behaviour, _REFUSAL, None)
+        if refusal is not None and self._is_long(queue):
+            return _refuse(state, event.call, refusal())
         done = _Done()
         receive = inner._receive_message(state, event.call, deserialize)
 
@@ -68,7 +115,8 @@ class CallPool(futures.ThreadPoolExecutor):
             request, state.request = state.request, None
             if request is not None:
                 arguments = (in_pool, event, state, behaviour, lambda: request, deserialize, serialize)
-                self._work.put(lambda: done.after(fn, arguments))
+                queue.append((time.monotonic(), lambda: done.after(fn, arguments)))
+                self._tokens.put(True)
                 self._start_thread()
                 return finished
             with state.condition:
@@ -92,7 +140,7 @@ class CallPool(futures.ThreadPoolExecutor):
         """Take no more calls."""
         self._stopping.set()
         for _ in range(self._max_threads):
-            self._work.put(None)
+            self._tokens.put(False)
         super().shutdown(wait=wait, cancel_futures=cancel_futures)
 
     def _start_thread(self) -> None:
@@ -112,10 +160,25 @@ class CallPool(futures.ThreadPoolExecutor):
             return False
         return True
 
+    def _is_long(self, queue: "deque[tuple[float, Callable[[], None]]]") -> bool:
+        if self.backlog() > self._max_backlog:
+            return True
+        try:
+            return time.monotonic() - queue[0][0] > self._max_wait_s
+        except IndexError:
+            return False
+
+    def _next(self) -> Callable[[], None]:
+        """Return the call whose turn it is; to be called once for each token."""
+        try:
+            return self._waiting.popleft()[1]
+        except IndexError:
+            return self._suspects_waiting.popleft()[1]
+
     def _run(self) -> None:
-        while (work := self._work.get()) is not None:
+        while self._tokens.get():
             try:
-                work()
+                self._next()()
             except Exception as error:  # noqa: BLE001 - the thread is for the calls after this one as well
                 _log.error("call failed", error=type(error).__name__)
 
@@ -131,21 +194,34 @@ class CallPool(futures.ThreadPoolExecutor):
             call.cancel()
 
 
+def _refuse(state: Any, call: Any, error: CallError) -> "_Done":
+    """End a call whose headers have come; grpcio holds the lock of its state."""
+    state.trailing_metadata = retry_advice(error)
+    inner._abort(state, call, _CODES[int(error.status)], error.message.encode())
+    done = _Done()
+    done.after(lambda: None, ())
+    return done
+
+
 class _Done:
     """What grpcio asks of a future: it has one callback, given before the call's message comes."""
 
-    __slots__ = ("_callback",)
+    __slots__ = ("_callback", "_is_done")
 
     def __init__(self) -> None:
         self._callback: Callable[[Any], object] | None = None
+        self._is_done = False
 
     def add_done_callback(self, callback: Callable[[Any], object]) -> None:
         self._callback = callback
+        if self._is_done:
+            callback(self)
 
     def after(self, run: Callable[..., object], arguments: tuple[Any, ...]) -> None:
         """Run something and tell."""
         try:
             run(*arguments)
         finally:
+            self._is_done = True
             if self._callback is not None:
                 self._callback(self)

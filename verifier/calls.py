@@ -12,6 +12,7 @@ Everything is safe to call from many threads at once.
 """
 
 import hashlib
+import re
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
@@ -22,19 +23,23 @@ from verifier.access.callers import Caller, Credentials, Gate, Gatekeeper
 from verifier.call_error import CallError, Status, too_big
 from verifier.counters import Counter, Counters
 from verifier.errors import NotReady
-from verifier.limits import MAX_ID_CHARACTERS, MAX_SCANS_PER_CALL, RETRY_DELAY_MS
+from verifier.limits import MAX_ID_CHARACTERS, MAX_SCANS_PER_CALL
 from verifier.logs import where_raised
 from verifier.service import Answer, Verifier
+from verifier.shedding import RetryDelay
 from verifier.v1 import verifier_pb2 as pb
 from verifier.v1.scan_log_pb2 import ScanLogEntry
 from verifier.verdict import Verdict
+from verifier.wire.code import CredentialKind
 from verifier.wire.scan_log import frame
 
 _CODE_HASH_BYTES = 16
+_CONTROL = re.compile(r"[\x00-\x1f]")
 # A millisecond of a batch.
 _SCANS_PER_LOOK = 16
 # A member of an enum is looked up in 0.14 microseconds, a name of this module in a tenth of that.
 _GREEN, _MALFORMED = Verdict.GREEN, Verdict.MALFORMED
+_PHONE = CredentialKind.PHONE
 
 _COUNTED = {
     Status.INVALID_ARGUMENT: Counter.INVALID,
@@ -86,6 +91,7 @@ class Calls:
         self._entries = entries
         self._journal = journal
         self.counters = counters
+        self._retry_delay = RetryDelay()
 
     def identify(self, credentials: Credentials) -> Caller:
         """Return who calls; raises CallError. Once a call, a stream included."""
@@ -170,7 +176,9 @@ class Calls:
         """Count a call that an engine refuses because too many are waiting; return what to tell it."""
         self.counters.add(Counter.SHED)
         return CallError(
-            Status.RESOURCE_EXHAUSTED, "overloaded: ask again after the delay", retry_delay_ms=RETRY_DELAY_MS
+            Status.RESOURCE_EXHAUSTED,
+            "overloaded: ask again after the delay",
+            retry_delay_ms=self._retry_delay.next_ms(),
         )
 
     def _answer(self, scan: pb.VerifyCodeRequest, gate: Gate, response: pb.VerifyCodeResponse) -> bytes:
@@ -186,6 +194,9 @@ class Calls:
                 answer, code_hash=code_hash, scan_id=scan_id, gate=gate
             )
         self.counters.add(verdict)
+        # Also of one that is over, or not yet begun: a clock that is wrong shows here. A card is months old.
+        if answer.code is not None and answer.code.kind == _PHONE:
+            self.counters.code_age(answer.code_age_s)
         return frame(
             _tell(response, answer, verdict, scan_id=scan_id, gate_id=gate.gate_id, code_hash=code_hash)
         )
@@ -212,13 +223,28 @@ def late() -> CallError:
     return CallError(Status.DEADLINE_EXCEEDED, "the deadline passed before the work was done")
 
 
+def check_id(field: str, text: str) -> None:
+    """Raise CallError for an id that has a control character in it.
+
+    With one, a frame of the scan log (verifier.wire.scan_log) could stand in an id: the length of an entry
+    ends in a byte under 5. A journal whose last write ended early would be read from there on, and give an
+    entry that nobody wrote, at any gate and of any credential.
+    """
+    # What can be printed has none, and is told in 50 nanoseconds.
+    if not text.isprintable() and _CONTROL.search(text):
+        raise CallError(Status.INVALID_ARGUMENT, f"{field}: expected no control characters")
+
+
 def _gate_of(scan: pb.VerifyCodeRequest, caller: Caller) -> Gate:
     """Return the gate of a scan that keeps to the API; raises CallError for another."""
-    if not 1 <= len(scan.scan_id) <= MAX_ID_CHARACTERS:
+    scan_id, gate_id = scan.scan_id, scan.gate_id
+    if not 1 <= len(scan_id) <= MAX_ID_CHARACTERS:
         raise CallError(Status.INVALID_ARGUMENT, f"scan_id: expected 1 to {MAX_ID_CHARACTERS} characters")
-    if len(scan.gate_id) > MAX_ID_CHARACTERS:
+    if len(gate_id) > MAX_ID_CHARACTERS:
         raise CallError(Status.INVALID_ARGUMENT, f"gate_id: expected 1 to {MAX_ID_CHARACTERS} characters")
-    return caller.gate(scan.gate_id)
+    check_id("scan_id", scan_id)
+    check_id("gate_id", gate_id)
+    return caller.gate(gate_id)
 
 
 # Fields are set one by one, in messages that are made where they belong: 3.3 microseconds for a response in

@@ -1,4 +1,4 @@
-"""gatelight-verifier: serve verdicts, or scan at a gate."""
+"""gatelight-verifier: serve verdicts, see how a verifier is, or scan at a gate."""
 
 import os
 import sys
@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
+from verifier.observe.command import observe
 from verifier.scan_command import scan
+from verifier.status_command import status
 from verifier.terminal import tolerate_any_encoding
 
 _EXIT_FAILED = 1
@@ -64,10 +66,12 @@ def main() -> None:
     "--state-max-age-s", type=float, help="Oldest status that a start may take from it.  [default: 86400]"
 )
 @click.option("--metrics-listen", help="Address for Prometheus, HOST:PORT.  [default: none]")
+@click.option("--trace-endpoint", help="URL of a collector for traces, OTLP over HTTP.  [default: none]")
+@click.option("--trace-ratio", type=float, help="Share of the calls that are traced.  [default: 0.001]")
 @click.option(
     "--threads", type=int, help="Threads of a worker for unary calls (engine grpcio).  [default: 16]"
 )
-@click.option("--max-backlog", type=int, help="Calls that may wait at a worker.  [default: 1024]")
+@click.option("--max-backlog", type=int, help="Calls that may wait at a worker.  [default: 4096]")
 @click.option("--max-streams", type=int, help="Lanes that may be connected to a worker.  [default: 256]")
 @click.option("--known-codes", type=int, help="Codes a worker remembers as verified.  [default: 16384]")
 @click.option("--max-connections", type=int, help="Connections to a worker.  [default: 4096]")
@@ -88,7 +92,7 @@ def serve(**options: Any) -> None:
     from verifier.main import serve as run  # noqa: PLC0415
 
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it would log a taken port before we can explain it
-    configure_logs()
+    configure_logs("verifier")
     load = partial(load_settings, options)
     try:
         run(load(), load=load)
@@ -101,3 +105,5 @@ def serve(**options: Any) -> None:
 
 
 main.add_command(scan)
+main.add_command(observe)
+main.add_command(status)

@@ -32,7 +32,7 @@ from verifier.client_tls import ClientTls
 from verifier.diagnosis import Diagnosis
 from verifier.errors import SettingsError
 from verifier.lane import Lane
-from verifier.listen import is_local
+from verifier.listen import is_local_target
 from verifier.v1 import verifier_pb2 as pb
 from verifier.v1 import verifier_pb2_grpc as pb_grpc
 from verifier.verdict import Verdict
@@ -44,8 +44,9 @@ MAX_SENT_BYTES = MAX_QR_TEXT_CHARACTERS + 1
 MAX_SCANS_PER_CALL = 1_000  # verifier.proto, VerifyCodes
 
 # UNAVAILABLE: the verifier is starting, stopping or gone. RESOURCE_EXHAUSTED: it sheds load, and says
-# for how long. Asking again is harmless, because scan_id stays the same.
-_RETRYABLE = ["UNAVAILABLE", "RESOURCE_EXHAUSTED"]
+# for how long. CANCELLED, which nobody here did: a server of grpcio's that stops says so to a call that comes
+# before its own goodbye has reached the gate. Asking again is harmless, because scan_id stays the same.
+_RETRYABLE = ["UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED"]
 _SERVICE_CONFIG = {
     "methodConfig": [
         {
@@ -63,6 +64,12 @@ _SERVICE_CONFIG = {
     # city of gates adds at most a fifth to the load of a verifier that is already in trouble.
     "retryThrottling": {"maxTokens": 20, "tokenRatio": 0.2},
 }
+# A connection that was lost under a call tells nothing of load, and takes all of its calls at once: when a
+# worker of a verifier dies, those of a hub's sixty lanes would use up the budget, and most be lost. So calls
+# that gRPC gives up for it are asked again by us: on a new connection, for which everybody waits alike.
+_TRIES_AFTER_LOSS = 3
+# In gRPC's own words, for which it has no code; in others, its budget holds.
+_LOSSES = ("Stream removed (", "Socket closed", "recvmsg:", "sendmsg:")
 # How a gate holds its connection.
 CONNECTION_OPTIONS: tuple[tuple[str, str | int], ...] = (
     # A proxy of the environment would be handed the gate's key, and is one more thing to fail.
@@ -173,7 +180,8 @@ class VerifierClient:
         """Connects with the first call, and again by itself after every loss.
 
         `target` is host:port or another gRPC name; give an address where DNS may be down when the gate
-        starts, because gRPC then waits up to two minutes before it looks a name up again.
+        starts, because gRPC then waits up to two minutes before it looks a name up again. Several verifiers
+        are ipv4:10.0.0.7:50051,10.0.0.8:50051: the first one that can be reached is asked, until it is gone.
         `gate_id` has 1 to 64 characters; with a credential it may be left out. `deadline_s` bounds each
         call, its retries and the wait for a connection included: an outage shorter than that costs time and
         no answer. To say why there is no connection, the error may come a second later (diagnosis.py).
@@ -183,7 +191,7 @@ class VerifierClient:
         """
         if tls is not None and insecure:
             raise SettingsError("expected TLS or plain text, got files of TLS and insecure")
-        if tls is None and not insecure and not is_local(target):
+        if tls is None and not insecure and not is_local_target(target):
             tls = ClientTls()
         self._target = target
         self._gate_id = gate_id
@@ -269,10 +277,16 @@ class VerifierClient:
         )
 
     def _call(self, method: Callable[..., Any], request: object) -> Any:
-        try:
-            return method(request, timeout=self._deadline_s, wait_for_ready=True, metadata=self._metadata)
-        except grpc.RpcError as error:
-            raise self._error(error) from None
+        ends_at = monotonic() + self._deadline_s
+        tries = _TRIES_AFTER_LOSS
+        while True:
+            left_s = max(0.0, ends_at - monotonic())
+            try:
+                return method(request, timeout=left_s, wait_for_ready=True, metadata=self._metadata)
+            except grpc.RpcError as error:
+                if not (tries and _is_loss(error)):
+                    raise self._error(error) from None
+            tries -= 1
 
     def _ask_on(
         self, lane: Lane | None, request: pb.VerifyCodeRequest, ends_at: float
@@ -346,3 +360,8 @@ class VerifierClient:
                 else f"no certificate was shown, and it asks for one{but}: --tls-certificate and --tls-key"
             )
         return details  # of a verifier with other words
+
+
+def _is_loss(error: grpc.RpcError) -> bool:
+    """Tell whether the connection was lost under a call; its verdict, if there was one, is not known."""
+    return error.code() is grpc.StatusCode.UNAVAILABLE and (error.details() or "").startswith(_LOSSES)

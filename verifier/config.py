@@ -25,6 +25,7 @@ from verifier.limits import Limits
 from verifier.listen import require_address, require_loopback
 from verifier.mirror import DEFAULT_CAPACITY
 from verifier.settings import load
+from verifier.tracing import DEFAULT_RATIO, TraceConfig, read_trace_config
 from verifier.verdict import Policy
 from verifier.wire.ed25519 import VerifyingKey
 
@@ -39,7 +40,7 @@ RELOADABLE = frozenset(
     {
         "threads", "max_backlog", "max_streams", "max_connections", "known_codes", "connection_age_s",
         "max_test_age_s", "max_status_age_s", "tls_certificate", "tls_key", "tls_client_ca", "gate_auth",
-        "reflection", "grace_s", "cors_origins", "journal_limit_mib",
+        "reflection", "trace_ratio", "grace_s", "cors_origins", "journal_limit_mib",
     }
 )  # fmt: skip
 
@@ -95,6 +96,8 @@ class VerifierSettings(BaseSettings):
     no_state: bool = False
     state_max_age_s: Annotated[float, Field(gt=0, le=_MAX_AGE_S, allow_inf_nan=False)] = 86_400.0
     metrics_listen: str = ""  # HOST:PORT; empty: none
+    trace_endpoint: str = ""  # URL of OTLP over HTTP; empty: no traces
+    trace_ratio: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = DEFAULT_RATIO
     reflection: bool = False
     grace_s: Annotated[float, Field(ge=0, le=3_600, allow_inf_nan=False)] = 5.0
 
@@ -104,6 +107,11 @@ class VerifierSettings(BaseSettings):
         if self.tls_certificate is None or self.tls_key is None:
             return None
         return TlsFiles(self.tls_certificate, self.tls_key, self.tls_client_ca)
+
+    @property
+    def trace(self) -> TraceConfig | None:
+        """Where traces go, None for nowhere; raises SettingsError."""
+        return read_trace_config(self.trace_endpoint, self.trace_ratio)
 
     @property
     def policy(self) -> Policy:
@@ -208,6 +216,7 @@ def _check(settings: VerifierSettings) -> None:
     require_address(settings.listen, "listen")
     if settings.metrics_listen:
         require_address(settings.metrics_listen, "metrics-listen")
+    read_trace_config(settings.trace_endpoint, settings.trace_ratio)
     if (settings.tls_certificate is None) != (settings.tls_key is None):
         raise SettingsError("--tls-certificate and --tls-key come together: give both, or neither")
     if settings.tls_client_ca is not None and settings.tls is None:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 import structlog
 
-from verifier.errors import NotReady
+from verifier.errors import NotReady, StatusMissing
 from verifier.redis_connection import connect
 from verifier.wire.ed25519 import VerifyingKey
 from verifier.wire.errors import KeySetError
@@ -43,6 +43,8 @@ class KeySets:
         self._signed: tuple[bytes, ...] = ()  # what they were read from
         self._refused: bytes | None = None  # the last that was looked at, and why it was refused
         self._refusal: str | None = None
+        self._over: bytes | None = None  # the last that was over before it came
+        self.refused = 0  # since the start; the same one again is not another
 
     @property
     def version(self) -> int:
@@ -54,31 +56,51 @@ class KeySets:
         """What was taken and is kept, oldest first: offered in this order, others come to know the same."""
         return self._signed[::-1]
 
-    def offer(self, signed: bytes) -> bool:
+    def offer(self, signed: bytes, now: int | None = None) -> bool:
         """Take a key set if it is newer than the one we have; tell whether it was taken.
 
-        Raises KeySetError for one that is wrong or older, each time. The same bytes are looked at once.
+        With `now`, Unix seconds, one that is over already is wrong: by it no gate would open, and an issuer
+        whose clock is slow would close the city. Raises KeySetError for one that is wrong or older, each
+        time; the same bytes are looked at once.
         """
         if signed in self._signed[:1]:  # also when nonsense was offered in between
             return False
-        if signed != self._refused:
-            self._refused, self._refusal = signed, self._take(signed)
-        if self._refusal is not None:
+        if signed == self._refused:
             raise KeySetError(self._refusal)
-        return True
-
-    def _take(self, signed: bytes) -> str | None:
-        """Take a key set, or return why it is refused."""
         try:
-            offered = read_key_set(signed, self._root)
+            offered = self._newer(signed)
         except KeySetError as error:
-            return str(error)
-        if self._taken_sets and offered.version <= self._taken_sets[0].version:
-            return f"expected a version above {self._taken_sets[0].version}, got {offered.version}"
+            self._refused, self._refusal = signed, str(error)
+            self.refused += 1
+            raise
+        if now is not None and now >= offered.expires_at:
+            # Looked at again the next time: perhaps it is our clock that is wrong, and is set right.
+            self._refusal = f"key set {offered.version} was over before it came"
+            self.refused += signed != self._over
+            self._over = signed
+            raise KeySetError(self._refusal)
         older = (_without_others(one, offered) for one in self._taken_sets[: _KEPT_SETS - 1])
         self._taken_sets = (offered, *older)
         self._signed = (signed, *self._signed[: _KEPT_SETS - 1])
-        return None
+        return True
+
+    def _newer(self, signed: bytes) -> KeySet:
+        offered = read_key_set(signed, self._root)
+        if self._taken_sets and offered.version <= self._taken_sets[0].version:
+            raise KeySetError(
+                f"expected a version above {self._taken_sets[0].version}, got {offered.version}"
+            )
+        return offered
+
+    def expires_at(self, now: int) -> int | None:
+        """Return when the key set in force at `now` ends, Unix seconds, or the newest where none is.
+
+        None while there is none at all.
+        """
+        try:
+            return self.in_force(now).expires_at
+        except NotReady:
+            return self._taken_sets[0].expires_at if self._taken_sets else None
 
     def in_force(self, now: int) -> KeySet:
         """Return the key set in force at `now`, Unix seconds; raises NotReady.
@@ -113,20 +135,33 @@ class KeySetFollower:
         redis_url: str,
         key_sets: KeySets,
         publish: Callable[[Sequence[bytes]], None] = lambda _: None,
+        clock: Callable[[], float] | None = None,
     ) -> None:
-        """`publish` takes what KeySets keeps, oldest first, whenever that has changed."""
-        self._redis = connect(redis_url, reply_timeout_s=_REPLY_TIMEOUT_S, client_name="gatelight-key-set")
+        """`publish` takes what KeySets keeps, oldest first, whenever that has changed.
+
+        By `clock`, which returns Unix seconds, key sets are refused that are over when they come.
+        """
+        self._redis = connect(
+            redis_url, reply_timeout_s=_REPLY_TIMEOUT_S, client_name="gatelight-key-set", key=KEY_SET_KEY
+        )
         self._key_sets = key_sets
         self._publish = publish
+        self._clock = clock
 
     def close(self) -> None:
         """Close the connection."""
         self._redis.close()
 
     def refresh(self) -> None:
-        """Read Redis once; raises redis.RedisError or KeySetError, the key set being as it was."""
+        """Read Redis once; raises redis.RedisError, StatusMissing or KeySetError.
+
+        The key set is then as it was.
+        """
         # A byte more than a key set may have: enough to see that it is none, whatever lies there.
         signed = self._redis.getrange(KEY_SET_KEY, 0, MAX_SIGNED_KEY_SET_BYTES)
-        if isinstance(signed, bytes) and signed and self._key_sets.offer(signed):
+        if not isinstance(signed, bytes) or not signed:
+            raise StatusMissing("Redis holds no key set: the issuer has not written it")
+        now = None if self._clock is None else int(self._clock())
+        if self._key_sets.offer(signed, now):
             self._publish(self._key_sets.signed)
             _log.info("key set taken", version=self._key_sets.version)

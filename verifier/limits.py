@@ -19,7 +19,9 @@ class Limits:
     """The bounds that an operator may change; counts are for one worker."""
 
     threads: int = 16  # grpcio engine: for unary calls
-    max_backlog: int = 1_024  # unary calls that may wait: a third of a second of work
+    max_backlog: int = 4_096  # unary calls that may wait
+    # While the one that waits longest has waited so long, others are refused: a quarter of a gate's deadline.
+    max_wait_s: float = 0.5
     max_streams: int = 256  # open StreamVerify calls
     # Of one gate; of one connection, where no credential says which gate it is. There is no limit in time on
     # the first scan of a lane: one that is connected at dawn may be used at eight.

@@ -18,6 +18,14 @@ def is_local(address: str) -> bool:
         return False
 
 
+def is_local_target(target: str) -> bool:
+    """Return whether only this machine can be at the other end of a name of gRPC's: of all its addresses."""
+    scheme, colon, addresses = target.partition(":")
+    if colon and scheme in ("ipv4", "ipv6"):
+        return all(map(is_local, addresses.split(",")))
+    return is_local(target)
+
+
 def require_address(listen: str, option: str) -> None:
     """Raise SettingsError unless the text is HOST:PORT, an IPv6 address being in brackets."""
     host, colon, port = listen.rpartition(":")

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import structlog
@@ -20,6 +21,7 @@ from verifier.config import (
     reloaded,
 )
 from verifier.errors import SettingsError
+from verifier.host.certificate_life import CertificateLife
 from verifier.host.descriptors import raise_descriptor_limit, say_if_descriptors_are_few
 from verifier.host.engines import EngineName, choose_engine
 from verifier.host.following import Following
@@ -30,10 +32,11 @@ from verifier.host.run_folder import run_folder
 from verifier.host.shared import SharedMemory
 from verifier.host.signals import Signals
 from verifier.host.supervisor import Configure, Reloaded, Supervisor
-from verifier.host.worker_config import TlsFiles, WorkerConfig
+from verifier.host.worker_config import GateAuth, TlsFiles, WorkerConfig
 from verifier.host.workers import Workers
 from verifier.logs import where_raised
 from verifier.tls import read_certificates, read_pair
+from verifier.tracing import open_tracing
 from verifier.wire.ed25519 import VerifyingKey
 
 _log = structlog.get_logger("verifier")
@@ -58,6 +61,7 @@ def _serve(settings: VerifierSettings, load: Callable[[], VerifierSettings], sig
     rows = settings.workers + 1  # a place more, for the successor in a rolling restart
     shared = SharedMemory.create(partitions=settings.partitions, capacity=settings.mirror_capacity, rows=rows)
     with contextlib.closing(port.held), run_folder() as folder, life() as life_fd:
+        tracing = open_tracing(settings.trace, service="gatelight-verifier", part="supervisor")
         following = Following(
             shared,
             root=root,
@@ -65,6 +69,8 @@ def _serve(settings: VerifierSettings, load: Callable[[], VerifierSettings], sig
             journal=settings.journal_folder,
             state=settings.state_folder,
             state_max_age_s=settings.state_max_age_s,
+            tracing=tracing,
+            is_gate_list_needed=settings.effective_gate_auth is not GateAuth.NONE,
         )
         configure = partial(
             _worker_config, root=root, port=port, folder=folder, shared_fd=shared.descriptor, life_fd=life_fd
@@ -79,6 +85,7 @@ def _serve(settings: VerifierSettings, load: Callable[[], VerifierSettings], sig
             monotonic=time.monotonic,
         )
         skew = Skew()
+        certificate = CertificateLife(lambda: workers.configure)
         outdated = Gauge(
             "workers_outdated",
             "Workers that run with another configuration than the newest one.",
@@ -88,7 +95,18 @@ def _serve(settings: VerifierSettings, load: Callable[[], VerifierSettings], sig
             shared.rows,
             restarts=lambda: workers.restarted,
             skew=skew,
-            gauges=[*following.gauges(), outdated],
+            gauges=[
+                *following.gauges(),
+                outdated,
+                Gauge("workers", "Workers that there are to be.", lambda: settings.workers),
+                Gauge(
+                    "tls_certificate_left_seconds",
+                    "Until the certificate that workers show ends.",
+                    certificate.left_s,
+                ),
+            ],
+            health=following.health,
+            about={"version": version("gatelight"), "engine": engine.name},
         )
         supervisor = Supervisor(
             workers,
@@ -108,6 +126,8 @@ def _serve(settings: VerifierSettings, load: Callable[[], VerifierSettings], sig
             following.start()
             supervisor.run()
         following.finish()
+        if tracing is not None:
+            tracing.close()
 
 
 class _Reload:
@@ -185,6 +205,7 @@ def _worker_config(
         run_folder=folder,
         shared_fd=shared_fd,
         life_fd=life_fd,
+        trace=settings.trace,
         cors_origins=tuple(origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()),
     )
 

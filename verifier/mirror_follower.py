@@ -7,7 +7,8 @@
 Load again, and swap the new table in whole, when the epoch changes (the issuer rebuilt Redis) or the
 feed was trimmed beyond the last entry seen. Never when Redis vanishes, is empty, or answers nonsense:
 the mirror stays, and its age grows until proof comes that it is current. Nor does it go back in time: a
-Redis that was set back, also to before its last rebuild, is not loaded until the issuer has rebuilt it.
+Redis that was set back, also to before its last rebuild, is not loaded until the issuer has rebuilt it. Nor
+is one whose shards were cut since an earlier load: within an epoch they only ever grow.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,7 @@ import structlog
 
 from verifier.errors import StatusUnavailable
 from verifier.mirror import FollowedPartition, HeapTable, StatusTable
-from verifier.status_reader import Page, Position, StatusReader
+from verifier.status_reader import ENTRIES_PER_PAGE, Page, Position, StatusReader
 from verifier.wire.errors import StatusError
 from verifier.wire.status_store import decode_updates
 
@@ -43,6 +44,13 @@ class MirrorFollower:
         self._new_table = new_table
         self._followed: Position | None = None  # None: the mirror has to be loaded
         self._last_seen: Position | None = None  # the same, but kept while the mirror waits to be loaded
+        self._lengths: dict[int, int] = {}  # of the shards, in bytes, when they were loaded last
+        # For metrics, since the start.
+        self.loads = 0
+        self.gaps = 0  # the feed went on without us: it was trimmed, or cut
+        self.refused_entries = 0  # of the feed: not of our issuer, or not to be understood
+        self.refused_at_s: float | None = None  # when the last one was, on the clock of ages
+        self.lag_s = 0.0  # by the clock of Redis: how far the feed goes on behind what was applied
 
     def step(self) -> None:
         """Load, or wait for the feed and apply what comes: one turn of a loop.
@@ -59,13 +67,24 @@ class MirrorFollower:
         if self._is_set_back(noted):
             raise StatusUnavailable("Redis was set back to an earlier state: waiting for a rebuild")
         table = self._new_table()
-        left_out = sum(table.load_shard(shard, content) for shard, content in self._reader.shards())
+        lengths: dict[int, int] = {}
+        left_out = 0
+        for shard, content in self._reader.shards():
+            lengths[shard] = len(content)
+            left_out += table.load_shard(shard, content)
         loaded = self._reader.position()
         if loaded.epoch != noted.epoch or loaded.entry_id < noted.entry_id:
             raise StatusUnavailable("Redis was rebuilt or set back while it was being loaded")
+        if self._last_seen is not None and self._last_seen.epoch == noted.epoch:
+            for shard, length in self._lengths.items():
+                if lengths.get(shard, 0) < length:
+                    raise StatusUnavailable(f"shard {shard} was cut: waiting for a rebuild")
+        self._lengths = lengths
         # As old as what was noted: the shards took their time, and are no newer for it.
         self._mirror.swap_in(table, noted.current_at_s)
         self._followed = self._last_seen = noted
+        self.loads += 1
+        self.lag_s = 0.0
         _log.info("mirror loaded", status_age_s=round(self._monotonic() - noted.current_at_s, 3))
         _warn_of(left_out)
 
@@ -81,23 +100,34 @@ class MirrorFollower:
     def _apply(self, page: Page, followed: Position) -> None:
         if page.epoch != followed.epoch or not page.is_continuous:
             self._followed = None
+            self.gaps += page.epoch == followed.epoch
             return
         table = self._mirror.table
         if table is None or not page.entries:
             return
         try:
             for entry in page.entries:
-                if entry.updates and entry.epoch == followed.epoch:
+                if entry.epoch != followed.epoch:
+                    self._refuse()
+                elif entry.updates:
                     _warn_of(table.apply(decode_updates(entry.updates)))
         except StatusError:
             # Somebody else wrote into the feed, or a part of it is lost: only a new load is sure.
             self._followed = None
+            self._refuse()
             raise
         if page.current_at_s is not None:
             self._mirror.current_at_s = page.current_at_s
+            # A page that is not full was all there was.
+            is_full = len(page.entries) >= ENTRIES_PER_PAGE
+            self.lag_s = max(0.0, self._monotonic() - page.current_at_s) if is_full else 0.0
         self._followed = self._last_seen = Position(
             followed.epoch, page.entries[-1].entry_id, self._mirror.current_at_s
         )
+
+    def _refuse(self) -> None:
+        self.refused_entries += 1
+        self.refused_at_s = self._monotonic()
 
 
 def _warn_of(left_out: int) -> None:

@@ -7,6 +7,7 @@ grpcio's inner parts, as verifier.call_pool does; what is not of the shape we kn
 """
 
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +16,8 @@ import grpc
 from verifier.call_error import CallError, Status
 from verifier.v1 import verifier_pb2 as pb
 
-_Request = pb.StreamVerifyRequest | CallError
+# A request, or what is wrong with it, and when it came, in nanoseconds of the monotonic clock.
+_Request = tuple[pb.StreamVerifyRequest | CallError, int]
 
 
 class OpenLanes:
@@ -66,5 +68,5 @@ def _interrupt(context: Any) -> None:
         state.condition.notify_all()
 
 
-def _going_away() -> CallError:
-    return CallError(Status.UNAVAILABLE, "the verifier is going away: call again")
+def _going_away() -> _Request:
+    return CallError(Status.UNAVAILABLE, "the verifier is going away: call again"), time.monotonic_ns()

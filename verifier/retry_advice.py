@@ -18,8 +18,8 @@ def retry_advice(error: CallError) -> tuple[tuple[str, str | bytes], ...]:
     return _advice(int(error.status), error.message, error.retry_delay_ms)
 
 
-# Made in an overload, when there is no time; there is one such message.
-@functools.lru_cache(maxsize=16)
+# Made in an overload, when there is no time; there are a few such messages.
+@functools.lru_cache(maxsize=64)
 def _advice(status: int, message: str, retry_delay_ms: int) -> tuple[tuple[str, str | bytes], ...]:
     seconds, milliseconds = divmod(retry_delay_ms, 1_000)
     delay = Duration(seconds=seconds, nanos=milliseconds * 1_000_000)

@@ -1,12 +1,14 @@
 """The grpcio engine: a thread-pool server for the verifier's service, health included.
 
 Threads and not asyncio: an empty call costs 105 microseconds on this server and 191 on grpcio's
-asyncio one. How much may wait is bounded twice. A call that comes to its thread while more than
-`max_backlog` wait behind it is refused with a retry delay by the servicer, until the queue is short again;
-past `_HARD_LIMIT` times as many, the transport refuses at once.
+asyncio one. How much may wait is bounded twice. A call that comes while others have waited too long, or too
+many wait, is refused with a retry delay (verifier.call_pool), until the queue is short again; past
+`_HARD_LIMIT` times as many, the transport refuses, without a delay.
 """
 
+from collections.abc import Callable, Sequence
 from concurrent import futures
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2_grpc
@@ -21,8 +23,14 @@ from verifier.own_pool import LanePool
 from verifier.peer_credentials import credentials_reader
 from verifier.server_tls import server_credentials
 from verifier.servicer import SERVICE_NAME, VerifierServicer
+from verifier.shedding import Suspects
+from verifier.tracing import Attributes, Tracing
+from verifier.v1 import verifier_pb2 as pb
 
-_HARD_LIMIT = 4
+_HARD_LIMIT = 2
+# Calls that grpcio's one thread has not come to yet. Past this, gRPC ends more and more of them as CANCELLED
+# and without a delay, upon which no client asks again; by itself it does from 1 000 on.
+_MAX_PENDING = 8_192
 # Calls whose message has not come, of each kind. A message comes with its headers, so that honest ones are
 # among these for a moment.
 _MAX_SILENT = 256
@@ -43,23 +51,27 @@ class GrpcServer:
         tls: TlsFiles | None = None,
         gate_auth: GateAuth = GateAuth.NONE,
         has_reflection: bool = False,
+        tracing: Tracing | None = None,
     ) -> None:
         """Bind `listen` (host:port, port 0 for any); raises SettingsError when it cannot be bound.
 
         Other processes may bind the same port and take a share of the connections.
         """
-        self._unary_pool = unary_pool(limits)
-        self._batch_pool = _call_pool(limits.batch_threads, "batch", limits)
+        suspects = Suspects()
+        self._unary_pool = unary_pool(limits, suspects)
+        self._batch_pool = _call_pool(
+            limits.batch_threads, "batch", limits, max_backlog=limits.max_batch_backlog
+        )
         # One thread more than there may be lanes: it refuses the others.
         self._stream_pool = LanePool(limits.max_streams + 1, thread_name_prefix="stream")
         self._health = HealthServicer([SERVICE_NAME], slow_peer_s=limits.slow_peer_s)
-        self._server = build_server(self._unary_pool, limits)
+        self._server = build_server(self._unary_pool, limits, _interceptors(tracing))
         self._servicer = VerifierServicer(
             calls,
             credentials=credentials_reader(gate_auth),
             is_overloaded=lambda: self._unary_pool.backlog() > limits.max_backlog,
-            has_too_many_batches=lambda: self._batch_pool.backlog() > limits.max_batch_backlog,
             limits=limits,
+            suspects=suspects,
             # A stream holds its thread all day, and a batch is the work of a thousand calls: bounded, on
             # pools of their own, neither starves a handheld.
             stream_pool=self._stream_pool,
@@ -93,17 +105,27 @@ class GrpcServer:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def unary_pool(limits: Limits) -> CallPool:
+def unary_pool(limits: Limits, suspects: Suspects | None = None) -> CallPool:
     """Return the pool for calls with one scan, and for all others that are short."""
-    return _call_pool(limits.threads, "unary", limits)
+    return _call_pool(
+        limits.threads,
+        "unary",
+        limits,
+        max_backlog=limits.max_backlog,
+        max_wait_s=limits.max_wait_s,
+        suspects=suspects,
+    )
 
 
-def build_server(pool: futures.ThreadPoolExecutor, limits: Limits) -> grpc.Server:
+def build_server(
+    pool: futures.ThreadPoolExecutor, limits: Limits, interceptors: Sequence[grpc.ServerInterceptor] = ()
+) -> grpc.Server:
     """Return a grpcio server with our settings and no services; the benchmark measures it empty."""
     working = limits.threads + _HARD_LIMIT * limits.max_backlog + limits.max_streams
     slow_peer_ms = int(limits.slow_peer_s * 1_000)
     return grpc.server(
         pool,
+        interceptors=list(interceptors),
         options=(
             # The other worker processes bind the same port.
             ("grpc.so_reuseport", 1),
@@ -112,6 +134,8 @@ def build_server(pool: futures.ThreadPoolExecutor, limits: Limits) -> grpc.Serve
             ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
             ("grpc.max_concurrent_streams", limits.max_streams_per_connection),
             ("grpc.max_allowed_incoming_connections", limits.max_connections),
+            ("grpc.server.max_pending_requests", _MAX_PENDING),
+            ("grpc.server.max_pending_requests_hard_limit", 2 * _MAX_PENDING),
             ("grpc.max_connection_age_ms", int(limits.connection_age_s * 1_000)),  # gRPC varies it by a tenth
             ("grpc.max_connection_age_grace_ms", int(limits.connection_age_grace_s * 1_000)),
             ("grpc.max_connection_idle_ms", int(limits.connection_idle_s * 1_000)),
@@ -132,8 +156,22 @@ def build_server(pool: futures.ThreadPoolExecutor, limits: Limits) -> grpc.Serve
     )
 
 
-def _call_pool(threads: int, name: str, limits: Limits) -> CallPool:
-    return CallPool(threads, name=name, max_silent=_MAX_SILENT, silent_s=limits.slow_peer_s)
+def _interceptors(tracing: Tracing | None) -> Sequence[grpc.ServerInterceptor]:
+    if tracing is None:
+        return ()
+    # Imported where it is asked for, as reflection is.
+    from verifier.span_attributes import of_batch, of_scan  # noqa: PLC0415
+    from verifier.traced_calls import TracedCalls  # noqa: PLC0415
+
+    describe: dict[str, Callable[[Any], Attributes]] = {
+        f"{SERVICE_NAME}/VerifyCode": of_scan,
+        f"{SERVICE_NAME}/VerifyCodes": of_batch,
+    }
+    return (TracedCalls(tracing, pb.DESCRIPTOR.services_by_name.values(), describe=describe),)
+
+
+def _call_pool(threads: int, name: str, limits: Limits, **bounds: Any) -> CallPool:
+    return CallPool(threads, name=name, max_silent=_MAX_SILENT, silent_s=limits.slow_peer_s, **bounds)
 
 
 def _bind(server: grpc.Server, listen: str, tls: TlsFiles | None) -> int:

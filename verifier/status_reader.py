@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from verifier.boot_clock import boot_time_s
-from verifier.errors import StatusUnavailable
+from verifier.errors import StatusMissing, StatusUnavailable
 from verifier.redis_connection import connect
 from verifier.wire.status_record import RECORD_BYTES
 from verifier.wire.status_store import (
@@ -27,7 +27,7 @@ BLOCK_MS = 2_000
 # How much longer than a blocking call we wait for its reply, or silence would pass for failure.
 _REPLY_MARGIN_S = 1.0
 # 3 MiB of updates at most: a mirror that fell behind catches up in large steps, in bounded memory.
-_ENTRIES_PER_PAGE = 64
+ENTRIES_PER_PAGE = 64
 # 8 MiB a round trip. Indices are dense, so shards have no gaps: a whole round of nothing is the end.
 _SHARDS_PER_READ = 16
 
@@ -89,7 +89,10 @@ class StatusReader:
         `block_ms` is how long read_feed waits; nothing waits more than a second longer for a reply.
         """
         self._redis = connect(
-            redis_url, reply_timeout_s=block_ms / 1000 + _REPLY_MARGIN_S, client_name="gatelight-mirror"
+            redis_url,
+            reply_timeout_s=block_ms / 1000 + _REPLY_MARGIN_S,
+            client_name="gatelight-mirror",
+            key=feed_key(partition),
         )
         self._block_ms = block_ms
         self._root_key_id = root_key_id
@@ -106,7 +109,7 @@ class StatusReader:
             pipeline.time()
             epoch, newest, redis_time = pipeline.execute()
         if not epoch or not newest:
-            raise StatusUnavailable("Redis holds no status yet: the issuer has not written it")
+            raise StatusMissing("Redis holds no status yet: the issuer has not written it")
         if owner_of(epoch) != self._root_key_id:
             raise StatusUnavailable("the status in Redis is of another issuer than the one of --root-key")
         entry = _entry(*newest[0])
@@ -137,7 +140,7 @@ class StatusReader:
     def read_feed(self, after: EntryId) -> Page:
         """Wait up to `block_ms` for entries after `after` and return what came, possibly nothing."""
         key = feed_key(self._partition)
-        reply: Any = self._redis.xread({key: str(after)}, count=_ENTRIES_PER_PAGE, block=self._block_ms)
+        reply: Any = self._redis.xread({key: str(after)}, count=ENTRIES_PER_PAGE, block=self._block_ms)
         # Asked for after the reading: Redis trims from the oldest end, so while `after` itself is still
         # there, nothing behind it was trimmed before we read.
         asked_at_s = self._monotonic()

@@ -43,6 +43,11 @@ def read_certificates(path: Path) -> bytes:
     return _read_chain(path)[0]
 
 
+def expires_at(path: Path) -> float:
+    """Return when the first certificate of a chain ends, Unix seconds; raises SettingsError."""
+    return _read_chain(path)[1][0].not_valid_after_utc.timestamp()
+
+
 def _public_key(certificate: Certificate, path: Path) -> object:
     try:
         return certificate.public_key()

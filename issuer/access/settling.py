@@ -27,6 +27,7 @@ from issuer.errors import (
     Refused,
     RegisterRefused,
 )
+from issuer.metrics import APPROVALS_WAITING
 from issuer.register.database import Database
 from issuer.register.schema import approvals, clients
 from verifier.logs import where_raised
@@ -81,6 +82,12 @@ class Approvals:
         """Return a request; raises NotFound or RegisterUnavailable."""
         with self._database.read() as connection:
             return self._entry(connection, approval_id)
+
+    def count_waiting(self) -> None:
+        """Tell Prometheus how many requests wait for a second person; raises RegisterUnavailable."""
+        pending = select(func.count()).where(is_in(ApprovalState.PENDING, int(self._clock())))
+        with self._database.read() as connection:
+            APPROVALS_WAITING.set(connection.execute(pending).scalar_one())
 
     def payload(self, approval_id: int) -> bytes:
         """Return what is to be carried out, by ApprovalKind; raises NotFound or RegisterUnavailable."""

@@ -72,11 +72,14 @@ class Consumer:
     def turn(self) -> None:
         """Make a turn; raises redis.RedisError or RegisterUnavailable, and then the next one begins again."""
         if not self._stream.hold():
+            metrics.WAITING.set(0)  # they are another archive's to tell of
+            metrics.LAG.set(0)
             self._sleep(_STAND_BY_S)
             return
         metrics.WAITING.set(self._stream.waiting())
         try:
             entries = self._stream.take()
+            metrics.LAG.set(self._age_of(entries))
             if entries:
                 self._archive(entries)
         except BaseException:
@@ -103,6 +106,13 @@ class Consumer:
         else:
             _log.warning("another archive has taken over", batches=len(entries))
             self._stream.begin_again()
+
+    def _age_of(self, entries: Sequence[StreamEntry]) -> float:
+        """Return how long ago the first of some batches came, by Redis's clock; 0 without any."""
+        if not entries:
+            return 0.0
+        came_ms = int(entries[0].entry_id.partition(b"-")[0])
+        return max(0.0, self._clock() - came_ms / 1000)
 
     def _dated(self, rows: list[ScanRow]) -> list[ScanRow]:
         now_ms = int(self._clock() * 1000)

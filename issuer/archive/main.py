@@ -8,6 +8,7 @@ import time
 
 import structlog
 
+from issuer.archive import metrics
 from issuer.archive.consumer import Consumer
 from issuer.archive.purge import DailyPurge
 from issuer.archive.stream import ScanStream
@@ -72,6 +73,7 @@ def archive(settings: ArchiveSettings) -> None:
             Loop(consumer.turn, name="archive", pause_s=0, retry_s=_RETRY_S),
             Loop(purge.step, name="purge", pause_s=_PURGE_PAUSE_S, retry_s=_RETRY_S),
         )
+        metrics.IS_WORKING.set_function(lambda: stream.is_held)
         for loop in loops:
             loop.start()
         _log.info("archive is running", register=database.name, retention_days=settings.retention_days)

@@ -9,5 +9,12 @@ AHEAD = Counter(
     "gatelight_archive_scans_ahead_total", "Scans dated over a day ahead, stored as of when they came."
 )
 WAITING = Gauge("gatelight_archive_batches_waiting", "Batches in the stream that are not archived yet.")
+LAG = Gauge(
+    "gatelight_archive_lag_seconds",
+    "How long the oldest batch that is not archived has been in the stream; 0: none waits.",
+)
+IS_WORKING = Gauge(
+    "gatelight_archive_is_working", "1 while this archive works; 0 while it stands by, or Redis is away."
+)
 SUSPECTS = Counter("gatelight_archive_suspects_total", "Suspected copies reported.", ["kind"])
 PURGED = Counter("gatelight_archive_purged_scans_total", "Scans removed because they were too old.")

@@ -31,9 +31,10 @@ from verifier.wire.scan_log import (
     NUMBER_FIELD,
     PREVIOUS_FIELD,
     SCANS_KEY,
+    SCANS_TAG,
 )
 
-LEASE_KEY = f"{SCANS_KEY}:archive"
+LEASE_KEY = f"{SCANS_KEY}:archive:{SCANS_TAG}"
 # Longer than a write waits for a frozen database. After so long a standby takes over from a dead archive.
 LEASE_MS = 30_000
 _BLOCK_MS = 1_000
@@ -63,7 +64,9 @@ class ScanStream:
 
     def __init__(self, redis_url: str, *, lease_ms: int = LEASE_MS, block_ms: int = _BLOCK_MS) -> None:
         """Raises ValueError for a URL that is not one of Redis; connects when first used."""
-        self._redis = connect(redis_url, reply_timeout_s=_REPLY_TIMEOUT_S, client_name="gatelight-archive")
+        self._redis = connect(
+            redis_url, reply_timeout_s=_REPLY_TIMEOUT_S, client_name="gatelight-archive", key=SCANS_KEY
+        )
         self._token = secrets.token_hex(8).encode()
         self._lease_ms = lease_ms
         self._block_ms = block_ms

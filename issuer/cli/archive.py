@@ -28,6 +28,6 @@ def archive(**options: Any) -> None:
     from issuer.config import ArchiveSettings, load  # noqa: PLC0415
     from verifier.logs import configure_logs  # noqa: PLC0415
 
-    configure_logs()
+    configure_logs("archive")
     with refusals():
         run(load(ArchiveSettings, options))

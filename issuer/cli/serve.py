@@ -22,6 +22,8 @@ from issuer.cli.offline import PATH, in_folder, passphrase, refusals, with_passp
 @click.option("--insecure", is_flag=True, default=None, help="Serve plain text beyond this machine.")
 @click.option("--port-file", type=PATH, help="Write the port there once it is served.")
 @click.option("--metrics-listen", help="HOST:PORT for Prometheus.  [default: none]")
+@click.option("--trace-endpoint", help="URL of a collector for traces, OTLP over HTTP.  [default: none]")
+@click.option("--trace-ratio", type=float, help="Share of the calls that are traced.  [default: 0.001]")
 @click.option("--threads", type=int, help="Calls that are answered at once.  [default: 16]")
 @click.option("--grace-s", type=float, help="How long calls under way may take at the end.  [default: 5]")
 @click.option("--key-life-s", type=int, help="How long a signing key signs.  [default: 604800, 7 days]")
@@ -50,7 +52,7 @@ def serve(**options: Any) -> None:
     from issuer.main import serve as run  # noqa: PLC0415
     from verifier.logs import configure_logs  # noqa: PLC0415
 
-    configure_logs()
+    configure_logs("issuer")
     with refusals():
         settings = load(ServeSettings, options)
         run(settings, passphrase=passphrase(settings.read_passphrase(), is_new=False))

@@ -368,6 +368,11 @@ class Rotation:
         metrics.KEY_SET_LIFE_LEFT.set(max(0.0, (key_set.expires_at - now) / life_s))
         metrics.KEY_SET_IS_STALE.set(bool(stale))
         metrics.SIGNING_KEY_IS_OVERDUE.set(is_late)
+        for state in KeyState:
+            metrics.SIGNING_KEYS.labels(state.name).set(sum(key.state is state for key in keys))
+        newest = signing_key(keys)
+        left_s = 0 if newest is None else newest.activated_at + self.thresholds.life_s - now
+        metrics.SIGNING_KEY_LEFT.set(left_s)
         advice = "" if self.is_root_here else "export the next key set, have the root sign it, import it"
         if now >= self.thresholds.alarm_at(key_set):
             self._alarm(

@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, true
 
 from issuer.register.database import Database
 from issuer.register.records import PACKED, Shard, apart, count_shards, next_shard, read_shard, together
@@ -67,9 +67,10 @@ class Outbox:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def next_batch(self, limit: int) -> Batch:
-        """Return the first rows that are waiting, at most `limit`."""
-        waiting = select(outbox).order_by(outbox.c.seq).limit(limit).subquery()
+    def next_batch(self, limit: int, *, without: Collection[int] = (), partitions: int = 1) -> Batch:
+        """Return the first rows that are waiting, at most `limit`, `without` those of some partitions."""
+        of_others = _is_not_of(without, partitions)
+        waiting = select(outbox).where(of_others).order_by(outbox.c.seq).limit(limit).subquery()
         # By index: neighbours lie on one page. It takes the third off the time of changes all over a city.
         first = select(waiting).order_by(waiting.c.credential_index).limit(limit).subquery()
         with self._database.read() as connection:
@@ -121,14 +122,20 @@ class Outbox:
                 for row in connection.execute(select(publication))
             }
 
-    def settle(self, last_seq: int, positions: Mapping[int, FeedPosition]) -> None:
-        """Drop the rows up to `last_seq`, which are in Redis, and note where the feeds stand now."""
+    def settle(
+        self, last_seq: int, positions: Mapping[int, FeedPosition], *, without: Collection[int] = ()
+    ) -> None:
+        """Drop the rows up to `last_seq`, which are in Redis, and note where the feeds stand now.
+
+        Rows `without` which that was done, those of some partitions, stay.
+        """
         rows = [
             {"partition": partition, "epoch": position.epoch, "feed_id": position.feed_id}
             for partition, position in positions.items()
         ]
         with self._database.write() as connection:
-            connection.execute(delete(outbox).where(outbox.c.seq <= last_seq))
+            is_settled = and_(outbox.c.seq <= last_seq, _is_not_of(without, len(positions)))
+            connection.execute(delete(outbox).where(is_settled))
             connection.execute(delete(publication))
             connection.execute(insert(publication), rows)
 
@@ -160,6 +167,12 @@ class Outbox:
                 for index in _waiting(connection, first):
                     differing.pop(index, None)
         return Comparison(shard, sorted(differing.items()))
+
+
+def _is_not_of(left_out: Collection[int], partitions: int) -> ColumnElement[bool]:
+    if not left_out:
+        return true()
+    return (outbox.c.credential_index // RECORDS_PER_SHARD % partitions).not_in(sorted(left_out))
 
 
 def _waiting(connection: Connection, first: int) -> "array[int]":

@@ -1,25 +1,41 @@
 """Honest gates: scans due at an even pace, whatever becomes of those before, each with its right verdict.
 
 They use the client that is the product's, with its deadline and its retries, so that what fails here is what
-a person at a gate would have met. Every tenth is not one scan but a gate hub's batch.
+a person at a gate would have met. Of ten calls one is a gate hub's batch, and one is at a gate where a code
+opens once: it is shown there again at once, and must not open.
 """
 
+import math
 import queue
+import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
+from loadtest.corpus import Corpus
 from loadtest.corpus_file import Scan
 from loadtest.latency import Latencies
-from verifier.client import VerifierClient, VerifierClientError
+from loadtest.mix import GATE
+from loadtest.outages.scene import KEPT_BACK, Scene
+from loadtest.specimens import Enrolled, Population
+from verifier.client import Answer, VerifierClient, VerifierClientError
+from verifier.verdict import Verdict
 
 BATCH = 20
-_EVERY_BATCH = 10
-# More than are ever under way: the longest that a call may take, 2 s, at the pace of the longest run.
-_THREADS = 64
+_TURNS = 10
+_BATCH_TURN, _ONCE_TURN = 0, 5
+# A call has 2 s, and its error a second more.
+_LONGEST_CALL_S = 3
 _MOST_WAITING = 10_000
+# Enough for two calls, one after the other, and for what waits because all threads wait.
+_SETTLED_S = 10.0
+_LOOK_S = 0.005
+# Different people of each kind whose codes are shown.
+_PEOPLE = 2_000
+_SCANS = 1_000
 
 
 @dataclass(slots=True)
@@ -31,40 +47,73 @@ class Phase:
     wrong: Counter[tuple[str, str]] = field(default_factory=Counter)  # by verdict expected and got
     failed: Counter[str] = field(default_factory=Counter)  # by gRPC status: no verdict at all
     oldest_status_s: float = 0.0
+    # Of these, what was right and says more than that a text is no code, and what failed; but for those that
+    # were answered when the next part had begun.
+    known_in_time: int = 0
+    failed_in_time: int = 0
+    is_over: bool = False
+    calls_due: int = 0
+    calls_done: int = 0
 
     @property
     def scans(self) -> int:
-        """How many were due."""
+        """How many were due, and are answered or given up."""
         return self.right + self.wrong.total() + self.failed.total()
 
 
 class Gates:
     """Scans all the time, from start() to stop(), and counts by phase."""
 
-    def __init__(self, connect: Callable[[], VerifierClient], scans: Sequence[Scan], *, rate: float) -> None:
-        """Ask `rate` calls a second over one client that `connect` makes; `scans` come again and again."""
-        self._connect = connect
+    def __init__(
+        self,
+        connect: Callable[[], VerifierClient],
+        scans: Sequence[Scan],
+        *,
+        rate: float,
+        connect_once: Callable[[], VerifierClient] | None = None,
+        codes_for_once: Iterator[bytes] | None = None,
+    ) -> None:
+        """Ask `rate` calls a second over one client that `connect` makes; `scans` come again and again.
+
+        With `connect_once`, the client of a gate where a code opens once, each of `codes_for_once` is shown
+        there twice.
+        """
+        self._connect, self._connect_once = connect, connect_once
         self._scans = scans
+        self._codes_for_once = codes_for_once
         self._rate = rate
         self._phase = Phase()
         self._due: queue.Queue[tuple[float, int, Phase] | None] = queue.Queue(_MOST_WAITING)
         self._counting = threading.Lock()
         self._ending = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._clients = ExitStack()
+        self._pacing = threading.Thread(target=self._pace, daemon=True)
+        self._threads = [
+            threading.Thread(target=self._ask_all, daemon=True)
+            for _ in range(math.ceil(rate * _LONGEST_CALL_S))
+        ]
         self.missed = 0  # by ourselves: the queue was full
 
     def start(self) -> None:
         """Begin."""
-        self._client = self._connect()
-        self._threads = [threading.Thread(target=self._ask_all, daemon=True) for _ in range(_THREADS)]
-        self._pacing = threading.Thread(target=self._pace, daemon=True)
+        self._client = self._clients.enter_context(self._connect())
+        if self._connect_once is not None:
+            self._once = self._clients.enter_context(self._connect_once())
         for thread in (*self._threads, self._pacing):
             thread.start()
 
     def begin_phase(self) -> Phase:
         """Count the scans that are due from now on in a phase of their own, and return it."""
-        self._phase = phase = Phase()
+        with self._counting:
+            self._phase.is_over = True
+            self._phase = phase = Phase()
         return phase
+
+    def settle(self, phases: Sequence[Phase]) -> None:
+        """Return when the scans of these phases, which are over, have their answers or none."""
+        deadline = time.monotonic() + _SETTLED_S
+        while any(phase.calls_done < phase.calls_due for phase in phases) and time.monotonic() < deadline:
+            time.sleep(_LOOK_S)
 
     def stop(self) -> None:
         """Return when the last scan that was due has its answer."""
@@ -74,7 +123,7 @@ class Gates:
             self._due.put(None)
         for thread in self._threads:
             thread.join()
-        self._client.close()
+        self._clients.close()
 
     def _pace(self) -> None:
         begun_at_s, number = time.monotonic(), 0
@@ -82,36 +131,95 @@ class Gates:
             due_at_s = begun_at_s + number / self._rate
             if self._ending.wait(max(0.0, due_at_s - time.monotonic())):
                 return
+            with self._counting:
+                phase = self._phase
+                phase.calls_due += 1
             try:
-                self._due.put_nowait((due_at_s, number, self._phase))
+                self._due.put_nowait((due_at_s, number, phase))
             except queue.Full:
                 self.missed += 1
+                phase.calls_due -= 1
             number += 1
 
     def _ask_all(self) -> None:
         while (due := self._due.get()) is not None:
             due_at_s, number, phase = due
-            count = BATCH if number % _EVERY_BATCH == 0 else 1
-            shown = [self._scans[(number * BATCH + one) % len(self._scans)] for one in range(count)]
-            self._ask(shown, due_at_s, phase)
+            try:
+                if number % _TURNS == _ONCE_TURN and self._codes_for_once is not None:
+                    self._ask_once(self._codes_for_once, due_at_s, phase)
+                else:
+                    count = BATCH if number % _TURNS == _BATCH_TURN else 1
+                    shown = [self._scans[(number * BATCH + one) % len(self._scans)] for one in range(count)]
+                    self._ask(self._client, shown, due_at_s, phase)
+            finally:
+                with self._counting:
+                    phase.calls_done += 1
 
-    def _ask(self, shown: Sequence[Scan], due_at_s: float, phase: Phase) -> None:
+    def _ask_once(self, codes: Iterator[bytes], due_at_s: float, phase: Phase) -> None:
+        with self._counting:
+            qr_text = next(codes)
+        if self._ask(self._once, [Scan(qr_text, Verdict.GREEN, "once")], due_at_s, phase):
+            shown_again = Scan(qr_text, Verdict.ALREADY_USED, "once")
+            self._ask(self._once, [shown_again], time.monotonic(), phase)
+
+    def _ask(self, client: VerifierClient, shown: Sequence[Scan], due_at_s: float, phase: Phase) -> bool:
+        """Return whether there was an answer."""
         try:
             if len(shown) == 1:
-                answers = [self._client.verify(shown[0].qr_text)]
+                answers = [client.verify(shown[0].qr_text)]
             else:
-                answers = self._client.verify_many(scan.qr_text for scan in shown)
+                answers = client.verify_many(scan.qr_text for scan in shown)
         except VerifierClientError as error:
             with self._counting:
                 phase.failed[error.status] += len(shown)
-            return
+                phase.failed_in_time += 0 if phase.is_over else len(shown)
+            return False
         took_s = time.monotonic() - due_at_s
         with self._counting:
             phase.latencies.record(took_s, len(shown))
             for scan, answer in zip(shown, answers, strict=True):
-                if answer.verdict is scan.verdict:
-                    phase.right += 1
-                else:
-                    got = answer.verdict.name if answer.verdict else "UNSPECIFIED"
-                    phase.wrong[scan.verdict.name, got] += 1
-                phase.oldest_status_s = max(phase.oldest_status_s, answer.status_age_ms / 1e3)
+                _count(phase, scan, answer)
+        return True
+
+
+def _count(phase: Phase, scan: Scan, answer: Answer) -> None:
+    phase.oldest_status_s = max(phase.oldest_status_s, answer.status_age_ms / 1e3)
+    if answer.verdict is not scan.verdict:
+        got = answer.verdict.name if answer.verdict else "UNSPECIFIED"
+        phase.wrong[scan.verdict.name, got] += 1
+        return
+    phase.right += 1
+    if not phase.is_over and answer.verdict is not Verdict.MALFORMED:
+        phase.known_in_time += 1
+
+
+@contextmanager
+def gates_of(scene: Scene, *, rate: float) -> Iterator[Gates]:
+    """Have honest people scan at the first verifier of a scene, `rate` calls a second."""
+    gates = Gates(
+        scene.connect,
+        _honest_scans(scene),
+        rate=rate,
+        connect_once=lambda: scene.connect(opens_once=True),
+        codes_for_once=scene.codes_for_once(),
+    )
+    gates.start()
+    try:
+        yield gates
+    finally:
+        gates.stop()
+
+
+def _honest_scans(scene: Scene) -> Sequence[Scan]:
+    file = scene.city.file
+    groups = {verdict: _who_come(people) for verdict, people in file.people.groups().items()}
+    anybody = [one for group in groups.values() for one in group]
+    now = int(time.time())
+    corpus = Corpus(key=file.key(), population=anybody, groups=groups, rng=random.Random(1))
+    return list(corpus.scans(_SCANS, mix=GATE, good_from=now - 60, good_until=now + scene.codes_good_s))
+
+
+def _who_come(people: Population) -> Sequence[Enrolled]:
+    """Return some of these people, none of whom is kept back."""
+    some = (people[number] for number in range(min(len(people), _PEOPLE + KEPT_BACK)))
+    return [one for one in some if one.credential_index >= KEPT_BACK]

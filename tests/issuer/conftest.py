@@ -12,7 +12,7 @@ from issuer.register.database import Database
 from tests.issuer.emptied_register import EmptiedRegister
 from tests.issuer.postgres_server import PostgresServer
 
-QUICK_N = 1 << 10
+QUICK_N = 1 << 4
 
 if TYPE_CHECKING:
     from issuer.register.outbox import Outbox
@@ -83,8 +83,10 @@ def sqlite_url(_sqlite_template: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def _emptied_register(postgres_server: PostgresServer, _postgres_template: str) -> EmptiedRegister:
-    return EmptiedRegister(postgres_server, _postgres_template)
+def _emptied_register(postgres_server: PostgresServer, _postgres_template: str) -> Iterator[EmptiedRegister]:
+    register = EmptiedRegister(postgres_server, _postgres_template)
+    yield register
+    register.close()
 
 
 @pytest.fixture

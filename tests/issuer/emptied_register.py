@@ -49,6 +49,7 @@ class EmptiedRegister:
         self._server = server
         self._template = template
         self._name = ""  # empty: there is none
+        self._connection: psycopg.Connection | None = None  # kept, since a new one knows no table yet
         self._catalogue: list[tuple[object, ...]] = []
         self._rows: dict[str, list[tuple[object, ...]]] = {}  # of a new register, by table
 
@@ -57,29 +58,34 @@ class EmptiedRegister:
         if not self._name:
             self._name = f"register_{next(_numbers)}"
             self._server.create_database(self._name, template=self._template)
-            with self._connect() as connection:
-                self._catalogue = connection.execute(_CATALOGUE).fetchall()
-                tables = [name for (name,) in connection.execute(_TABLES)]
-                rows = {
-                    name: connection.execute(
-                        sql.SQL("SELECT * FROM {}").format(sql.Identifier(name))
-                    ).fetchall()
-                    for name in tables
-                }
-                self._rows = rows
+            connection = self._connection = self._connect()
+            self._catalogue = connection.execute(_CATALOGUE).fetchall()
+            tables = [name for (name,) in connection.execute(_TABLES)]
+            self._rows = {
+                name: connection.execute(sql.SQL("SELECT * FROM {}").format(sql.Identifier(name))).fetchall()
+                for name in tables
+            }
         return self._server.url(self._name)
 
     def take_back(self) -> None:
         """Empty it; or remove it, where it cannot be as it was."""
-        with self._connect() as connection:
-            connection.execute(_KICK, (_KICK_TIMEOUT_MS,))
-            is_as_it_was = connection.execute(_CATALOGUE).fetchall() == self._catalogue
-            size = connection.execute(_SIZE).fetchone()
-            if is_as_it_was and size is not None and size[0] <= _MAX_BYTES:
-                self._empty(connection)
-                return
+        connection = self._connection
+        assert connection is not None, "nothing was lent"
+        connection.execute(_KICK, (_KICK_TIMEOUT_MS,))
+        is_as_it_was = connection.execute(_CATALOGUE).fetchall() == self._catalogue
+        size = connection.execute(_SIZE).fetchone()
+        if is_as_it_was and size is not None and size[0] <= _MAX_BYTES:
+            self._empty(connection)
+            return
+        self.close()
         self._server.drop_database(self._name)
         self._name = ""
+
+    def close(self) -> None:
+        """Leave the database."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def _empty(self, connection: psycopg.Connection) -> None:
         with connection.transaction():

@@ -24,6 +24,7 @@ from issuer.register.schema import credentials, holder_status, holders, key_sets
 from issuer.status_writer import StatusWriter
 from tests.eventually import eventually
 from tests.issuer.stored_status import StoredStatus
+from tests.redis_forms import client_of
 from tests.signer import Signer
 from verifier.boot_clock import boot_time_s
 from verifier.loop import Loop
@@ -54,7 +55,7 @@ class Publishing:
         self.outbox = Outbox(database)
         self.keys = Keys(database)
         self.redis_url = redis_url
-        self.redis = redis.Redis.from_url(redis_url)
+        self.redis = client_of(redis_url)
         self.status = StoredStatus(self.redis, partitions)
         self.clock = FakeMonotonic()
         self._numbers = itertools.count(1)

@@ -18,18 +18,20 @@ from issuer.initialise import initialise
 from issuer.unlock import unlock
 from issuer.v1 import access_pb2
 from issuer.v1 import admin_pb2 as pb
+from tests.issuer.postgres_server import PostgresServer
 
 PASSPHRASE = b"passphrase of the issuer tests"
+_DATABASE = "template_issuer"
 DOCUMENTS = DocumentHasher(b"document key of the issuer tests")
 
 
 @functools.cache
-def _template() -> Path:
-    """Return the folder of an issuer that was initialised once, for tests to copy."""
+def _template(postgres: PostgresServer | None) -> Path:
+    """Return the folder of an issuer that was initialised once, for tests to copy, like its database."""
     parent = tempfile.mkdtemp(prefix="gatelight-template-")
     atexit.register(shutil.rmtree, parent, ignore_errors=True)
     folder = Path(parent) / "issuer"
-    make_folder(folder)
+    make_folder(folder, register_url=postgres.create_database(_DATABASE) if postgres else "")
     return folder
 
 
@@ -41,13 +43,15 @@ def make_folder(folder: Path, *, register_url: str = "") -> None:
 class RunningIssuer:
     """Serves on a socket and on a free port. `client` is the client `local`, `approver` the second person."""
 
-    def __init__(self, parent: Path, redis_url: str, *, register_url: str = "", **settings: object) -> None:
-        """Make an issuer in `parent`, with settings of `serve`; a register of its own unless one is given."""
+    def __init__(
+        self, parent: Path, redis_url: str, *, postgres: PostgresServer | None = None, **settings: object
+    ) -> None:
+        """Make an issuer in `parent`, with settings of `serve`; its register is a file, or in `postgres`."""
         self.folder = Folder(parent / "issuer")
-        if register_url:
-            make_folder(self.folder.path, register_url=register_url)
-        else:
-            shutil.copytree(_template(), self.folder.path)
+        shutil.copytree(_template(postgres), self.folder.path)
+        register_url = ""
+        if postgres:
+            register_url = postgres.create_database(f"issuer_{time.monotonic_ns()}", template=_DATABASE)
         self.settings = ServeSettings.model_validate(
             {
                 "folder": self.folder.path,

@@ -1,7 +1,8 @@
 """What becomes of a call: who may, what is recorded, what is said."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import grpc
 import pytest
@@ -20,7 +21,7 @@ from issuer.errors import (
 from issuer.v1 import admin_pb2, cache_pb2, issuer_pb2
 from tests.eventually import eventually
 from tests.issuer.refusals import refused_call, retry_after_s
-from tests.issuer.serving import Serving
+from tests.issuer.serving import AdminServicer, Serving
 
 STATUS = admin_pb2.GetStatusRequest(holder_id=17)
 GET_STATUS = "AdminService/GetStatus"
@@ -168,6 +169,26 @@ def test_a_client_that_goes_away_while_the_server_waits_for_its_next_request_is_
     assert sent.wait(10)
     call.cancel()
     eventually(lambda: serving.recorded()[0][3] == "CANCELLED")
+
+
+class CancelledALittleLate:
+    """The context of a call of which gRPC says that its requests ended, and then that it is cancelled."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def invocation_metadata(self) -> list[tuple[str, str]]:
+        return [("authorization", f"Bearer {self._key}")]
+
+    def add_callback(self, call: Callable[[], None]) -> bool:
+        threading.Timer(0.001, call).start()
+        return True
+
+
+def test_requests_that_end_a_moment_before_the_call_is_cancelled_are_no_success(serving: Serving) -> None:
+    context: Any = CancelledALittleLate(serving.staff.keys["clerk"])
+    assert list(AdminServicer(serving).ImportHolders(iter(()), context)) == []
+    assert serving.recorded() == [("clerk", "AdminService/ImportHolders", "", "CANCELLED")]
 
 
 def test_a_client_that_goes_away_while_the_server_sends_is_recorded_as_cancelled(serving: Serving) -> None:

@@ -221,7 +221,7 @@ def test_a_rebuild_killed_half_way_leaves_redis_right(
 class RegisterThatFailsToSettle(Outbox):
     """Redis is written, and then the machine stops."""
 
-    def settle(self, last_seq: int, positions: object) -> None:  # noqa: ARG002
+    def settle(self, last_seq: int, positions: object, *, without: object = ()) -> None:  # noqa: ARG002
         raise RegisterUnavailable("the machine stopped")
 
 

@@ -1,5 +1,7 @@
 """A register that is emptied is as a new one is."""
 
+from collections.abc import Iterator
+
 import pytest
 from sqlalchemy import Connection, create_engine, text
 
@@ -11,8 +13,10 @@ from tests.issuer.register.people import enrol
 
 
 @pytest.fixture
-def register(postgres_server: PostgresServer, _postgres_template: str) -> EmptiedRegister:
-    return EmptiedRegister(postgres_server, _postgres_template)
+def register(postgres_server: PostgresServer, _postgres_template: str) -> Iterator[EmptiedRegister]:
+    register = EmptiedRegister(postgres_server, _postgres_template)
+    yield register
+    register.close()
 
 
 def everything(url: str) -> dict[str, list[tuple[object, ...]]]:

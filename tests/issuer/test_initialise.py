@@ -36,11 +36,6 @@ PASSPHRASE = b"correct horse"
 NOW = 1_800_000_000
 
 
-@pytest.fixture(autouse=True)
-def _cheap_key_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("issuer.key_file._N", 1 << 14)
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     """A folder with an issuer."""

@@ -203,7 +203,7 @@ def test_the_log_is_json_and_holds_no_secret(issuer: Issuer, own_redis: Embedded
         code = client.issuer.IssueBundle(issuer_pb2.IssueBundleRequest(credential_index=1)).codes[0]
     issuer.process.stop()
     for line in issuer.log.splitlines():
-        assert {"event", "level", "timestamp"} <= set(json.loads(line))
+        assert {"event", "level", "timestamp", "service", "release", "pid"} <= set(json.loads(line))
     for secret in ("CANARY", PASSPHRASE, code.qr_text[:20]):
         assert secret not in issuer.log
 

@@ -22,6 +22,8 @@ from loadtest.embedded_redis import EmbeddedRedis
 from tests.eventually import eventually
 from tests.issuer.publishing import ROOT, Publishing
 from tests.issuer.stored_status import StoredStatus
+from tests.redis_forms import everywhere
+from verifier.redis_connection import connect
 from verifier.wire.status_record import Colour, unpack
 from verifier.wire.status_store import (
     FEED_MAX_ENTRIES,
@@ -38,8 +40,8 @@ from verifier.wire.status_store import (
 
 
 @pytest.fixture
-def publishing(sqlite_database: Database, redis_url: str) -> Iterator[Publishing]:
-    publishing = Publishing(sqlite_database, redis_url)
+def publishing(sqlite_database: Database, any_redis_url: str) -> Iterator[Publishing]:
+    publishing = Publishing(sqlite_database, any_redis_url)
     yield publishing
     publishing.close()
 
@@ -87,6 +89,7 @@ def test_a_redis_that_does_not_tell_what_it_drops_is_published_to(
 # What lies in Redis
 
 
+@everywhere
 def test_a_new_register_is_published_whole_and_then_given_an_epoch(publishing: Publishing) -> None:
     publishing.issue(3)
     publishing.publish_all()
@@ -98,6 +101,7 @@ def test_a_new_register_is_published_whole_and_then_given_an_epoch(publishing: P
     assert publishing.redis.get(KEY_SET_KEY) == publishing.keys.newest_key_set()
 
 
+@everywhere
 def test_a_change_is_written_as_record_and_feed_entry(publishing: Publishing) -> None:
     (index,) = publishing.issue()
     publishing.publish_all()
@@ -150,6 +154,7 @@ def test_the_feed_is_bounded(publishing: Publishing, monkeypatch: pytest.MonkeyP
     assert FEED_MAX_ENTRIES == 1_000_000
 
 
+@everywhere
 def test_a_heartbeat_is_sent_each_second_and_not_before(publishing: Publishing) -> None:
     publishing.publish_all()
     before = len(publishing.status.feed())
@@ -161,6 +166,7 @@ def test_a_heartbeat_is_sent_each_second_and_not_before(publishing: Publishing) 
     assert {entry.epoch for entry in heartbeats} == {publishing.redis.get(epoch_key(0))}
 
 
+@everywhere
 @pytest.mark.parametrize("damage", [None, b"nonsense"])
 def test_a_key_set_that_is_gone_or_wrong_is_put_back_with_the_heartbeat(
     publishing: Publishing, damage: bytes | None
@@ -174,8 +180,9 @@ def test_a_key_set_that_is_gone_or_wrong_is_put_back_with_the_heartbeat(
     assert publishing.redis.get(KEY_SET_KEY) == publishing.keys.newest_key_set()
 
 
-def test_partitions_are_written_apart(sqlite_database: Database, redis_url: str) -> None:
-    publishing = Publishing(sqlite_database, redis_url, partitions=3)
+@everywhere
+def test_partitions_are_written_apart(sqlite_database: Database, any_redis_url: str) -> None:
+    publishing = Publishing(sqlite_database, any_redis_url, partitions=3)
     publishing.issue(2)
     for shard in (1, 2, 3, 4):
         publishing.issue_at(shard * RECORDS_PER_SHARD + 5)
@@ -230,7 +237,7 @@ def test_any_updates_leave_exactly_their_records(redis_url: str, batches: list[d
 class RegisterThatFailsToSettle(Outbox):
     """Redis is written, and then the machine stops."""
 
-    def settle(self, last_seq: int, positions: object) -> None:  # noqa: ARG002
+    def settle(self, last_seq: int, positions: object, *, without: object = ()) -> None:  # noqa: ARG002
         raise RegisterUnavailable("the machine stopped")
 
 
@@ -269,6 +276,7 @@ def test_a_crash_at_the_end_of_a_rebuild_rebuilds_again(publishing: Publishing) 
     assert publishing.waiting() == 0
 
 
+@everywhere
 def test_a_restarted_issuer_goes_on_without_a_rebuild(publishing: Publishing) -> None:
     (index,) = publishing.issue()
     publishing.publish_all()
@@ -280,11 +288,13 @@ def test_a_restarted_issuer_goes_on_without_a_rebuild(publishing: Publishing) ->
     assert publishing.status.records() == publishing.truth()
 
 
+@everywhere
 def test_a_write_that_arrives_late_is_refused_by_redis(publishing: Publishing) -> None:
     """The packets of a connection that timed out reach Redis after newer ones."""
     (index,) = publishing.issue()
     publishing.publish_all()
-    late = redis.Redis.from_url(publishing.redis_url).pipeline()
+    client = connect(publishing.redis_url, reply_timeout_s=1, client_name="late", key=epoch_key(0))
+    late = client.pipeline()
     late.watch(epoch_key(0), feed_key(0))  # type: ignore[no-untyped-call]
     late.multi()
     late.setrange(status_key(0, 1), 8 * index, bytes(8))
@@ -293,6 +303,7 @@ def test_a_write_that_arrives_late_is_refused_by_redis(publishing: Publishing) -
     with pytest.raises(redis.WatchError):
         late.execute()
     late.close()
+    client.close()
     assert publishing.status.records() == publishing.truth()
 
 
@@ -374,6 +385,7 @@ def test_a_damaged_redis_is_rebuilt_under_a_new_epoch_at_the_next_heartbeat(
     assert publishing.status.feed()[-1].epoch == publishing.redis.get(epoch_key(0))
 
 
+@everywhere
 def test_a_redis_set_back_to_an_earlier_state_is_rebuilt(publishing: Publishing) -> None:
     (index,) = publishing.issue()
     publishing.publish_all()
@@ -392,6 +404,7 @@ def test_a_redis_set_back_to_an_earlier_state_is_rebuilt(publishing: Publishing)
     assert logs[0]["reason"] == "the feed lacks what was written"
 
 
+@everywhere
 def test_a_redis_that_lost_only_heartbeats_is_not_rebuilt(publishing: Publishing) -> None:
     publishing.issue()
     publishing.publish_all()
@@ -404,6 +417,7 @@ def test_a_redis_that_lost_only_heartbeats_is_not_rebuilt(publishing: Publishing
     assert publishing.redis.get(epoch_key(0)) == epoch
 
 
+@everywhere
 def test_records_that_do_not_belong_there_are_gone_after_a_rebuild(publishing: Publishing) -> None:
     publishing.issue(2)
     publishing.redis.set(status_key(0, 1), b"\x05" * SHARD_BYTES)
@@ -413,7 +427,7 @@ def test_records_that_do_not_belong_there_are_gone_after_a_rebuild(publishing: P
     publishing.redis.set("somebody else's", "{0}")
     publishing.publish_all()
     assert publishing.status.records() == publishing.truth()
-    assert sorted(publishing.redis.keys("gatelight:*")) == [
+    assert sorted(publishing.redis.scan_iter("gatelight:*")) == [
         b"gatelight:key_set",
         b"gatelight:scans",
         b"gatelight:{0}:epoch",
@@ -542,6 +556,7 @@ def test_a_rebuild_is_logged_with_reason_count_and_time(publishing: Publishing) 
     assert done["seconds"] >= 0
 
 
+@everywhere
 def test_the_status_of_another_issuer_is_left_alone(publishing: Publishing) -> None:
     publishing.issue()
     publishing.publish_all()

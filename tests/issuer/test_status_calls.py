@@ -20,7 +20,6 @@ from issuer.v1 import access_pb2
 from issuer.v1 import admin_pb2 as pb
 from loadtest.embedded_redis import EmbeddedRedis
 from tests.eventually import eventually
-from tests.issuer.postgres_server import PostgresServer
 from tests.issuer.refusals import refusal
 from tests.issuer.running_issuer import RunningIssuer
 from tests.issuer.stored_status import StoredStatus
@@ -43,9 +42,7 @@ def issuer(
     """An issuer whose clients may change three holders an hour by themselves."""
     options: dict[str, object] = {"second_person_above": _LIMIT, "red_alarm_per_hour": _ALARM_ABOVE}
     if getattr(request, "param", "sqlite") == "postgresql":
-        server: PostgresServer = request.getfixturevalue("postgres_server")
-        name = f"calls_{time.monotonic_ns()}"
-        options["register_url"] = server.create_database(name)
+        options["postgres"] = request.getfixturevalue("postgres_server")
     return start_issuer(redis_url, **options)
 
 

@@ -6,6 +6,13 @@ import pytest
 
 from loadtest.residents import Staff
 from loadtest.stage import Stage, stage
+from tests.quick_stage import quick_stages
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _quick_stages() -> Iterator[None]:
+    with quick_stages():
+        yield
 
 
 @pytest.fixture(scope="package")

@@ -235,7 +235,7 @@ def test_growth_of_a_verifier_is_told_for_an_hour_and_a_worker() -> None:
     recording = recording_of([good()])
     rising = samples("verifier-1", [90 + n / 30 for n in range(31)])
     recording.servers = samples("redis", [50.0 + n for n in range(31)])
-    recording.servers += [replace(one, processes=3) for one in rising]
+    recording.servers += [replace(one, processes=3, own_mib=one.memory_mib) for one in rising]
 
     assert measure(recording, "server_memory_mib_an_hour_a_worker") == pytest.approx(1)
 

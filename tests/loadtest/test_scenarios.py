@@ -75,7 +75,8 @@ def spoil(recording: Recording, measure: str) -> None:
         setattr(recording.seconds[1_060], measure, 1)
     elif measure.startswith("server_"):
         recording.servers = [
-            replace(one, memory_mib=one.at, descriptors=int(one.at)) for one in recording.servers
+            replace(one, memory_mib=one.at, own_mib=one.at, descriptors=int(one.at))
+            for one in recording.servers
         ]
     for at, second in recording.seconds.items():
         if measure == "right_share" or (measure == "recovered_s" and last_act < at < last_act + 8):

@@ -15,8 +15,10 @@ from verifier.key_set_follower import KeySets
 from verifier.mirror import HeapTable, Mirror
 from verifier.service import Verifier
 from verifier.v1 import verifier_pb2 as pb
+from verifier.v1.scan_log_pb2 import ScanLogEntry
 from verifier.verdict import Policy, Verdict
 from verifier.wire.code import CredentialKind
+from verifier.wire.scan_log import frame
 from verifier.wire.status_record import Colour, CredentialState, StatusRecord, pack
 
 NOW = 1_800_000_000
@@ -110,6 +112,20 @@ def test_a_forged_code_is_logged_by_its_hash_alone() -> None:
     assert entry.verdict == pb.VERDICT_UNKNOWN_KEY
     assert entry.code_hash == hashlib.sha256(forged).digest()[:16]
     assert entry.credential_index == 0
+
+
+def test_an_id_with_a_frame_of_the_scan_log_in_it_is_refused() -> None:
+    """A write that ended early behind it, or a piece of the journal that does, would be read as an entry."""
+    hidden = frame(ScanLogEntry(scan_id="4", gate_id="another's", verified_at_ms=100).SerializeToString())
+    desk = Desk()
+    for scan in (desk.scan(scan_id=hidden.decode()), desk.scan(gate_id=hidden.decode())):
+        status, message = refused(lambda scan=scan: desk.verify(scan))  # type: ignore[misc]
+        assert status is Status.INVALID_ARGUMENT
+        assert message.endswith("_id: expected no control characters")
+        status, _ = refused(lambda scan=scan: desk.verify_all(desk.scan(), scan))  # type: ignore[misc]
+        assert status is Status.INVALID_ARGUMENT
+    assert desk.journal.writes == []
+    assert desk.verify(desk.scan(scan_id="門 3\u3000北\x7f")).verdict == pb.VERDICT_GREEN
 
 
 def test_a_batch_is_one_write_to_the_scan_log() -> None:

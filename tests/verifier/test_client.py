@@ -1,15 +1,20 @@
+import contextlib
+import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
 import pytest
 
+from tests.eventually import eventually
 from tests.issuer.certificates import Authority
 from tests.verifier.gate.fake_verifier import Failure, FakeVerifier, green
 from verifier.client import Answer, EntryScope, Misuse, NoAnswer, NotAdmitted, Scan, VerifierClient
 from verifier.client_tls import ClientTls
 from verifier.errors import SettingsError
+from verifier.listen import is_local_target
 from verifier.v1 import verifier_pb2 as pb
 from verifier.verdict import Verdict
 from verifier.wire.code import CredentialKind
@@ -129,6 +134,13 @@ def test_a_retry_keeps_its_scan_id(fake: FakeVerifier, client: VerifierClient) -
     assert len({scan.scan_id for scan in fake.scans}) == 1
 
 
+def test_a_call_that_a_server_cancels_while_it_stops_is_asked_again(
+    fake: FakeVerifier, client: VerifierClient
+) -> None:
+    fake.script += [Failure(grpc.StatusCode.CANCELLED)]
+    assert client.verify(QR_TEXT).opens_gate
+
+
 def test_a_verifier_that_forbids_retries_is_obeyed(fake: FakeVerifier, client: VerifierClient) -> None:
     fake.script += [Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, pushback_ms=-1)]
     with pytest.raises(NoAnswer) as caught:
@@ -146,6 +158,92 @@ def test_retries_end_with_their_budget(fake: FakeVerifier, client: VerifierClien
     with pytest.raises(NoAnswer):
         client.verify(QR_TEXT)
     assert fake.calls == calls_with_a_budget + 1
+
+
+class Way:
+    """A way to a verifier on which connections can be lost."""
+
+    def __init__(self, target: str) -> None:
+        self._to = int(target.rpartition(":")[2])
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.target = f"127.0.0.1:{self._listening.getsockname()[1]}"
+        self._ends: list[socket.socket] = []
+        self._carrying: list[threading.Thread] = []
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
+
+    def lose(self) -> None:
+        """Lose the connections that there are."""
+        for end in self._ends:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # which wakes who accepts; macOS does so by closing
+            self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+        self._accepting.join()
+        self.lose()
+        for thread in self._carrying:
+            thread.join()
+        for end in self._ends:
+            end.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                gate, _ = self._listening.accept()
+                verifier = socket.create_connection(("127.0.0.1", self._to))
+                self._ends += [gate, verifier]
+                for ends in ((gate, verifier), (verifier, gate)):
+                    thread = threading.Thread(target=self._carry, args=ends, daemon=True)
+                    thread.start()
+                    self._carrying.append(thread)
+
+    def _carry(self, begin: socket.socket, end: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while content := begin.recv(1 << 16):
+                end.sendall(content)
+
+
+def test_all_calls_of_a_connection_that_is_lost_are_asked_again_whatever_is_left_of_the_budget() -> None:
+    calls = 24
+    with FakeVerifier(threads=2 * calls) as fake, contextlib.closing(Way(fake.target)) as way:
+        fake.freeze()
+        with (
+            VerifierClient(way.target, gate_id="hub", deadline_s=LONG_S) as client,
+            ThreadPoolExecutor(calls) as lanes,
+        ):
+            answers = [lanes.submit(client.verify, QR_TEXT) for _ in range(calls)]
+            eventually(lambda: len(fake.scans) == calls)
+            way.lose()
+            fake.thaw.set()
+            assert all(answer.result().opens_gate for answer in answers)
+        assert len({scan.scan_id for scan in fake.scans}) == calls
+
+
+def test_a_gate_of_several_verifiers_goes_to_the_one_that_is_there(
+    fake: FakeVerifier,
+) -> None:
+    with FakeVerifier() as gone:
+        target = f"ipv4:{gone.target},{fake.target}"
+    with VerifierClient(target, gate_id="north-3", deadline_s=LONG_S) as client:
+        assert client.verify(QR_TEXT).opens_gate
+
+
+@pytest.mark.parametrize(
+    ("target", "is_local"),
+    [
+        ("ipv4:127.0.0.1:1,127.0.0.2:2", True),
+        ("ipv4:127.0.0.1:1,10.0.0.1:2", False),
+        ("ipv6:[::1]:1", True),
+        ("127.0.0.1:1", True),
+        ("unix:/run/gate", True),
+        ("dns:///gates:1", False),
+    ],
+)
+def test_plain_text_is_for_targets_of_this_machine_alone(target: str, is_local: bool) -> None:
+    assert is_local_target(target) is is_local
 
 
 def test_a_call_that_breaks_the_api_is_misuse_and_not_retried(

@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from tests.signer import Signer
-from verifier.errors import NotReady
+from verifier.errors import NotReady, StatusMissing
 from verifier.host.key_set_document import pack, unpack
 from verifier.host.shared import MAX_KEY_SETS
 from verifier.key_set_follower import KeySetFollower, KeySets
@@ -147,7 +147,6 @@ def test_a_new_key_set_in_redis_is_taken_and_published_once(
 ) -> None:
     published: list[Sequence[bytes]] = []
     follower = KeySetFollower(redis_url=redis_url, key_sets=key_sets, publish=published.append)
-    follower.refresh()
     signed = signer.key_set(issued_at=NOW)
     with redis.Redis.from_url(redis_url) as client:
         client.set(KEY_SET_KEY, signed)
@@ -174,12 +173,25 @@ def test_a_redis_without_a_key_set_or_with_one_of_another_type_leaves_it(
     redis_url: str, key_sets: KeySets, signer: Signer, follower: KeySetFollower
 ) -> None:
     key_sets.offer(signer.key_set(issued_at=NOW))
-    follower.refresh()
+    with pytest.raises(StatusMissing):
+        follower.refresh()
     with redis.Redis.from_url(redis_url) as client:
         client.lpush(KEY_SET_KEY, b"x")
     with pytest.raises(redis.ResponseError):
         follower.refresh()
     assert key_sets.in_force(NOW).version == 1
+
+
+def test_what_is_refused_is_counted_once_and_the_end_of_the_key_set_in_force_is_known(
+    key_sets: KeySets, signer: Signer
+) -> None:
+    assert key_sets.expires_at(NOW) is None
+    key_sets.offer(signer.key_set(issued_at=NOW, version=7, valid_s=100))
+    for _ in range(2):
+        with pytest.raises(KeySetError):
+            key_sets.offer(signer.key_set(issued_at=NOW, version=6))
+    assert key_sets.refused == 1
+    assert key_sets.expires_at(NOW) == key_sets.expires_at(NOW + 1_000) == NOW + 100
 
 
 def test_a_key_set_that_is_refused_is_refused_each_time(key_sets: KeySets, signer: Signer) -> None:
@@ -189,3 +201,15 @@ def test_a_key_set_that_is_refused_is_refused_each_time(key_sets: KeySets, signe
         with pytest.raises(KeySetError, match="above 7"):
             key_sets.offer(older)
     assert key_sets.offer(signer.key_set(issued_at=NOW, version=8))
+
+
+def test_a_key_set_that_was_over_before_it_came_closes_no_gate_and_is_taken_when_our_clock_was_wrong(
+    key_sets: KeySets, signer: Signer
+) -> None:
+    key_sets.offer(signer.key_set(issued_at=NOW), NOW)
+    over = signer.key_set(issued_at=NOW - 200, version=2, valid_s=100)
+    for _ in range(2):
+        with pytest.raises(KeySetError, match="key set 2 was over before it came"):
+            key_sets.offer(over, NOW)
+    assert (key_sets.in_force(NOW).version, key_sets.refused) == (1, 1)
+    assert key_sets.offer(over, NOW - 150)

@@ -8,7 +8,7 @@ import textwrap
 SCRIPT = textwrap.dedent("""
     import structlog, sys
     from verifier.logs import configure_logs
-    configure_logs()
+    configure_logs("test")
     for _ in range(3):
         structlog.get_logger("x").warning("trouble")
     print("still here")

@@ -10,13 +10,14 @@ from redis.exceptions import RedisError
 
 from loadtest.embedded_redis import EmbeddedRedis
 from tests.eventually import eventually
+from tests.redis_forms import client_of, everywhere
 from tests.verifier.status_in_redis import ROOT_KEY_ID, StatusInRedis
 from tests.verifier.test_mirror import InSharedMemory, Kind, OnHeap, both
 from verifier.errors import StatusUnavailable
 from verifier.loop import Loop
 from verifier.mirror import Mirror
 from verifier.mirror_follower import MirrorFollower
-from verifier.status_reader import StatusReader
+from verifier.status_reader import ENTRIES_PER_PAGE, StatusReader
 from verifier.wire.errors import StatusError
 from verifier.wire.status_store import RECORDS_PER_SHARD, epoch_key, feed_key, new_epoch, status_key
 
@@ -46,7 +47,7 @@ class Followed:
     def __init__(self, redis_url: str, kind: Kind) -> None:
         mirrored = kind(capacity=CAPACITY)
         self.clock = mirrored.clock
-        self.client = redis.Redis.from_url(redis_url)
+        self.client = client_of(redis_url)
         self.status = StatusInRedis(self.client)
         self.mirror = mirrored.mirror
         self.reader = new_reader(redis_url, monotonic=self.clock)
@@ -62,19 +63,21 @@ class Followed:
 
 
 @pytest.fixture(params=[OnHeap, InSharedMemory])
-def followed(redis_url: str, request: pytest.FixtureRequest) -> Iterator[Followed]:
-    followed = Followed(redis_url, request.param)
+def followed(any_redis_url: str, request: pytest.FixtureRequest) -> Iterator[Followed]:
+    followed = Followed(any_redis_url, request.param)
     yield followed
     followed.reader.close()
     followed.client.close()
 
 
+@everywhere
 def test_an_empty_redis_gives_no_mirror(followed: Followed) -> None:
     with pytest.raises(StatusUnavailable, match="no status yet"):
         followed.follower.step()
     assert not followed.mirror.is_loaded
 
 
+@everywhere
 @pytest.mark.parametrize("epoch", [new_epoch(b"stranger", b"e"), "e1", "-e1"])
 def test_the_status_of_another_issuer_gives_no_mirror(followed: Followed, epoch: str) -> None:
     followed.status.rebuild(b"e1", {1: 11})
@@ -96,6 +99,7 @@ def test_a_mirror_stays_when_another_issuer_takes_the_redis(followed: Followed) 
     assert followed.record(1) == 11
 
 
+@everywhere
 def test_shards_are_loaded_with_gaps_between_them(followed: Followed) -> None:
     followed.status.rebuild(b"e1", {1: 11, 3 * RECORDS_PER_SHARD + 7: 13})
     followed.follower.step()
@@ -104,6 +108,7 @@ def test_shards_are_loaded_with_gaps_between_them(followed: Followed) -> None:
     assert followed.record(2) == 0
 
 
+@everywhere
 def test_a_change_in_the_feed_reaches_the_mirror(followed: Followed) -> None:
     followed.status.rebuild(b"e1", {1: 11})
     followed.follower.step()
@@ -126,6 +131,7 @@ def test_what_changes_while_the_shards_are_read_is_not_missed(followed: Followed
     assert followed.record(1) == 12
 
 
+@everywhere
 def test_a_new_epoch_loads_the_mirror_again(followed: Followed) -> None:
     followed.status.rebuild(b"e1", {1: 11})
     followed.follower.step()
@@ -137,6 +143,7 @@ def test_a_new_epoch_loads_the_mirror_again(followed: Followed) -> None:
     assert followed.record(1) == 12
 
 
+@everywhere
 def test_a_feed_trimmed_past_the_mirror_loads_it_again(followed: Followed) -> None:
     followed.status.rebuild(b"e1", {1: 11})
     followed.follower.step()
@@ -146,8 +153,23 @@ def test_a_feed_trimmed_past_the_mirror_loads_it_again(followed: Followed) -> No
     followed.follower.step()
     followed.follower.step()
     assert followed.record(1) == 12
+    assert (followed.follower.gaps, followed.follower.loads) == (1, 2)
 
 
+def test_a_mirror_that_has_more_to_read_says_how_far_it_is_behind(followed: Followed) -> None:
+    followed.status.rebuild(b"e1", {1: 11})
+    followed.follower.step()
+    for _ in range(ENTRIES_PER_PAGE):
+        followed.status.heartbeat()
+    followed.status.change(1, 12)
+    followed.follower.step()
+    assert 0 < followed.follower.lag_s < 10
+    followed.follower.step()
+    assert (followed.record(1), followed.follower.lag_s) == (12, 0.0)
+    assert (followed.follower.gaps, followed.follower.loads) == (0, 1)
+
+
+@everywhere
 def test_an_emptied_redis_leaves_the_mirror_and_its_age_grows(followed: Followed) -> None:
     followed.status.rebuild(b"e1", {1: 11})
     followed.follower.step()
@@ -170,6 +192,7 @@ def test_a_rebuilt_redis_is_loaded_after_it_was_empty(followed: Followed) -> Non
     assert followed.record(1) == 12
 
 
+@everywhere
 def test_a_redis_set_back_to_an_earlier_state_is_not_believed(followed: Followed) -> None:
     followed.status.rebuild(b"e1", {1: 11})
     earlier = followed.client.dump(feed_key(0)) or b""
@@ -183,6 +206,7 @@ def test_a_redis_set_back_to_an_earlier_state_is_not_believed(followed: Followed
     assert followed.record(1) == 13
 
 
+@everywhere
 def test_the_age_counts_from_the_heartbeat_and_not_from_reading_it(followed: Followed) -> None:
     seconds, _ = followed.client.time()
     followed.status.epoch = new_epoch(ROOT_KEY_ID, b"e1").encode()
@@ -213,6 +237,7 @@ def test_nonsense_in_the_feed_changes_nothing_and_loads_the_mirror_again(
     if updates:
         with pytest.raises(StatusError):
             followed.follower.step()
+        assert followed.follower.refused_entries == 1
         followed.follower.step()
         assert followed.record(1) == 12
     else:
@@ -226,8 +251,11 @@ def test_an_entry_of_a_foreign_epoch_is_passed_over(followed: Followed) -> None:
     followed.client.xadd(feed_key(0), {"e": b"stranger", "u": b"\x01\0\0\0" + b"\x05" * 8})
     followed.follower.step()
     assert followed.record(1) == 11
+    assert followed.follower.refused_entries == 1
+    assert followed.follower.refused_at_s is not None
 
 
+@everywhere
 def test_a_shard_that_is_no_string_leaves_the_mirror(followed: Followed) -> None:
     followed.status.rebuild(b"e1", {1: 11})
     followed.follower.step()
@@ -249,6 +277,27 @@ def test_a_truncated_shard_leaves_the_mirror(followed: Followed) -> None:
     with pytest.raises(StatusUnavailable, match="43 bytes"):
         followed.follower.step()
     assert followed.record(1) == 11
+
+
+@pytest.mark.parametrize("left", [bytes(8 * 2), None])
+def test_a_shard_that_was_cut_or_removed_leaves_the_mirror_until_a_rebuild(
+    followed: Followed, left: bytes | None
+) -> None:
+    followed.status.rebuild(b"e1", {1: 11, 9: 19})
+    followed.follower.step()
+    followed.client.delete(status_key(0, 1))
+    if left:
+        followed.client.set(status_key(0, 1), left)
+    followed.status.heartbeat()
+    followed.status.heartbeat()
+    followed.client.xtrim(feed_key(0), maxlen=1, approximate=False)
+    followed.follower.step()
+    with pytest.raises(StatusUnavailable, match="shard 0 was cut"):
+        followed.follower.step()
+    assert followed.record(9) == 19
+    followed.status.rebuild(b"e2", {1: 12})
+    followed.follower.step()
+    assert (followed.record(1), followed.record(9)) == (12, 0)
 
 
 def test_a_mirror_too_small_leaves_the_rest_without_status(followed: Followed) -> None:
@@ -387,11 +436,12 @@ def test_a_loop_stops_soon_also_when_redis_is_frozen(own_redis: EmbeddedRedis, l
     assert time.monotonic() - began < 10
 
 
+@everywhere
 @both
-def test_each_partition_is_loaded_and_followed_by_itself(redis_url: str, kind: Kind) -> None:
+def test_each_partition_is_loaded_and_followed_by_itself(any_redis_url: str, kind: Kind) -> None:
     mirrored = kind(capacity=CAPACITY, partitions=2)
     mirror = mirrored.mirror
-    readers = [new_reader(redis_url, partition=one, partitions=2) for one in (0, 1)]
+    readers = [new_reader(any_redis_url, partition=one, partitions=2) for one in (0, 1)]
     followers = [
         MirrorFollower(
             reader=reader,
@@ -402,7 +452,7 @@ def test_each_partition_is_loaded_and_followed_by_itself(redis_url: str, kind: K
         for number, (reader, partition) in enumerate(zip(readers, mirrored.partitions, strict=True))
     ]
     indices = [shard * RECORDS_PER_SHARD + 7 for shard in range(4)]
-    with redis.Redis.from_url(redis_url) as client:
+    with client_of(any_redis_url) as client:
         status = StatusInRedis(client, partitions=2)
         status.rebuild(b"e1", {index: 10 + index for index in indices})
         for follower in followers:

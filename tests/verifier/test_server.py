@@ -249,14 +249,16 @@ def test_under_overload_calls_are_refused_with_a_retry_delay(start: Callable[...
         stub = pb_grpc.VerifierServiceStub(channel)
         first = stub.VerifyCode.future(gate.scan(), timeout=TIMEOUT_S)
         assert gate.verifier.begun.wait(TIMEOUT_S)
-        # The only thread is taken, so these wait: two more than may.
-        waiting = [stub.VerifyCode.future(gate.scan(), timeout=TIMEOUT_S) for _ in range(4)]
-        eventually(lambda: gate.server._unary_pool.backlog() == 4)
+        # The only thread is taken, so these wait: as many as may, and the one that finds too many is refused.
+        waiting = []
+        for _ in range(2):
+            waiting.append(stub.VerifyCode.future(gate.scan(), timeout=TIMEOUT_S))
+            eventually(lambda: gate.server._unary_pool.backlog() == len(waiting))
+        refused = stub.VerifyCode.future(gate.scan(), timeout=TIMEOUT_S)
+        assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED, "at once, while the others wait"
         gate.verifier.held.set()
-        codes = [call.code() for call in (first, *waiting)]
-        refused = next(call for call in waiting if call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED)
-    assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 2
-    assert codes.count(grpc.StatusCode.OK) == 3, "once the backlog is short, calls are served again"
+        assert [call.code() for call in (first, *waiting)] == 3 * [grpc.StatusCode.OK]
+        assert stub.VerifyCode(gate.scan(), timeout=TIMEOUT_S).verdict == pb.VERDICT_GREEN
     trailing = dict(refused.trailing_metadata())
     assert int(trailing["grpc-retry-pushback-ms"]) > 0
     status = status_pb2.Status.FromString(trailing["grpc-status-details-bin"])
@@ -276,13 +278,14 @@ def test_batches_do_not_take_the_threads_of_handhelds_and_are_refused_when_too_m
         stub = pb_grpc.VerifierServiceStub(channel)
         first = stub.VerifyCodes.future(request, timeout=TIMEOUT_S)
         assert gate.verifier.begun.wait(TIMEOUT_S)
-        waiting = [stub.VerifyCodes.future(request, timeout=TIMEOUT_S) for _ in range(2)]
-        eventually(lambda: gate.server._batch_pool.backlog() == 2)
+        waiting = stub.VerifyCodes.future(request, timeout=TIMEOUT_S)
+        eventually(lambda: gate.server._batch_pool.backlog() == 1)
+        refused = stub.VerifyCodes.future(request, timeout=TIMEOUT_S)
+        assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         gate.verifier.held = None
         assert gate.stub.VerifyCode(gate.scan(), timeout=TIMEOUT_S).verdict == pb.VERDICT_GREEN
         held.set()
-        codes = [call.code() for call in (first, *waiting)]
-    assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 1
+        assert [call.code() for call in (first, waiting)] == 2 * [grpc.StatusCode.OK]
 
 
 def test_a_call_whose_deadline_passed_while_it_waited_is_not_begun(start: Callable[..., Gate]) -> None:

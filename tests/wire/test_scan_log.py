@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from verifier.wire.scan_log import HEAD_BYTES, MAX_ENTRY_BYTES, MAX_FRAME_BYTES, frame, read_frames
 
-entries = st.lists(st.binary(max_size=60), max_size=8)
+entries = st.lists(st.binary(min_size=1, max_size=60), max_size=8)
 # Bytes that look like the begin of a frame are what reading has to be careful with.
 tricky = st.lists(
     st.sampled_from([b"GL", b"G", b"L", b"\x00\x00", b"\x08\x00", b"\xff\xff"]) | st.binary(max_size=5),
     max_size=12,
 ).map(b"".join)
-THREE = [b"first", b"", b"third entry"]
+THREE = [b"first", b"2", b"third entry"]
 CONTENT = b"".join(map(frame, THREE))
 
 
@@ -52,7 +52,7 @@ def test_what_is_no_frame_is_passed_over(before: list[bytes], damage: bytes, aft
     assert read == before + after
 
 
-@given(st.lists(st.binary(max_size=60), min_size=1, max_size=6), st.data())
+@given(st.lists(st.binary(min_size=1, max_size=60), min_size=1, max_size=6), st.data())
 def test_a_torn_frame_costs_itself_alone(written: list[bytes], data: st.DataObject) -> None:
     torn = data.draw(st.integers(0, len(written) - 1))
     frames = [frame(entry) for entry in written]
@@ -79,3 +79,7 @@ def test_an_entry_has_a_longest_size(size: int, is_read: bool) -> None:
     content = frame(b"x" * size)
     assert _read(content) == ([b"x" * size] if is_read else [])
     assert is_read == (len(content) <= MAX_FRAME_BYTES)
+
+
+def test_a_head_that_was_begun_before_zeros_is_no_empty_entry() -> None:
+    assert _read(frame(b"first") + b"GL" + bytes(600) + frame(b"last")) == [b"first", b"last"]

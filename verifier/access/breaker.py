@@ -24,6 +24,11 @@ class Breaker:
         self._silent_until = 0.0
         self._changing = threading.Lock()  # for microseconds
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there were failures enough, and no answer since."""
+        return self._failures >= FAILURES
+
     def may_try(self, now: float) -> bool:
         """Tell whether to ask now. Whoever was told so reports what came of it, by one of the two below."""
         if self._failures < FAILURES:

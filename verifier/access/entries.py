@@ -11,6 +11,7 @@ worker that was killed had not sent, another verifier may let the same code in, 
 all.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -55,7 +56,8 @@ class Entries:
         Raises OSError for a folder that cannot be used, ValueError for a URL that is not one of Redis.
         """
         table = EntryTable.open(run_folder / "entries", part=number, parts=workers)
-        return cls(store=EntryStore(redis_url), table=table, counters=counters)
+        tell = partial(counters.set_trouble, Counter.ENTRIES_TROUBLE)
+        return cls(store=EntryStore(redis_url, tell=tell), table=table, counters=counters)
 
     def settle(
         self, answer: Answer, *, code_hash: bytes, scan_id: str, gate: Gate

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import structlog
 
 from verifier.access.gate_lists import GateLists
-from verifier.errors import NotReady
+from verifier.errors import NotReady, StatusMissing
 from verifier.key_set_follower import KeySets
 from verifier.redis_connection import connect
 from verifier.wire.ed25519 import SIGNATURE_BYTES
@@ -35,13 +35,20 @@ class GateListFollower:
         key_sets: KeySets,
         publish: Callable[[bytes], None],
         clock: Callable[[], float],
+        is_needed: bool = False,
     ) -> None:
-        """`publish` takes the bytes of each list that was taken; `clock` returns Unix seconds."""
-        self._redis = connect(redis_url, reply_timeout_s=_REPLY_TIMEOUT_S, client_name="gatelight-gate-list")
+        """`publish` takes the bytes of each list that was taken; `clock` returns Unix seconds.
+
+        Where the list `is_needed`, that there is none is an error, as it is where there was one.
+        """
+        self._redis = connect(
+            redis_url, reply_timeout_s=_REPLY_TIMEOUT_S, client_name="gatelight-gate-list", key=GATE_LIST_KEY
+        )
         self._gate_lists = gate_lists
         self._key_sets = key_sets
         self._publish = publish
         self._clock = clock
+        self._is_needed = is_needed
         self._looked_at: tuple[bytes, frozenset[bytes]] | None = None  # a signature, and the keys there were
         self._refusal: str | None = None
         self._unpublished: bytes | None = None  # what was taken and could not be published yet
@@ -51,7 +58,7 @@ class GateListFollower:
         self._redis.close()
 
     def refresh(self) -> None:
-        """Look once; raises redis.RedisError, GateListError, or what `publish` raises.
+        """Look once; raises redis.RedisError, StatusMissing, GateListError, or what `publish` raises.
 
         The gate list is then as it was, and the next look tries again.
         """
@@ -61,6 +68,8 @@ class GateListFollower:
             return
         signature = self._redis.getrange(GATE_LIST_KEY, -SIGNATURE_BYTES, -1)
         if not isinstance(signature, bytes) or not signature:
+            if self._is_needed or self._gate_lists.newest is not None:
+                raise StatusMissing("Redis holds no gate list: the issuer has not written it")
             return
         look = (signature, frozenset(keys))
         if look != self._looked_at:

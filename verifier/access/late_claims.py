@@ -55,3 +55,10 @@ class LateClaims:
         with self._changing:
             for claim in claims:
                 self._claims.pop(claim.key, None)
+
+    def postpone(self, claims: Sequence[LateClaim]) -> None:
+        """Let others go before these, which somebody did not take."""
+        with self._changing:
+            for claim in claims:
+                if (kept := self._claims.pop(claim.key, None)) is not None:
+                    self._claims[claim.key] = kept

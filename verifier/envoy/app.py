@@ -21,6 +21,7 @@ from verifier.host.engine import WORKER_FD_VARIABLE, inherited_config
 from verifier.host.life import die_with_supervisor
 from verifier.host.worker import TICK_S, Worker
 from verifier.logs import configure_logs, where_raised
+from verifier.tracing import Tracing, open_tracing
 
 _LISTEN_LOOK_S = 0.01
 
@@ -45,13 +46,14 @@ class App:
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         try:
-            worker, application, health_service = _build()
+            worker, application, health_service, tracing = _build()
         except Exception as error:  # noqa: BLE001 - whatever it is, Envoy must not listen
             _log.error("worker cannot serve", error=type(error).__name__, where=where_raised(error))
             await send({"type": "lifespan.startup.failed", "message": "the worker cannot serve"})
             return
         self._application = application
         asyncio.get_running_loop().set_exception_handler(_log_unforeseen)
+        worker.prepare()
         ticking = asyncio.create_task(_tick(worker, application, health_service))
         await send({"type": "lifespan.startup.complete"})
         await receive()
@@ -60,30 +62,34 @@ class App:
             await ticking
         application.close()
         worker.close()
+        if tracing is not None:
+            tracing.close()
         await send({"type": "lifespan.shutdown.complete"})
 
 
-def _build() -> tuple[Worker, GrpcApplication, Health]:
-    configure_logs()
+def _build() -> tuple[Worker, GrpcApplication, Health, Tracing | None]:
     config = inherited_config()
+    configure_logs("verifier", worker=config.number)
     die_with_supervisor(config.life_fd)
     # What is started from here on is not a worker.
     os.environ.pop(WORKER_FD_VARIABLE, None)
     health_service = Health([SERVICE], slow_peer_s=config.limits.slow_peer_s)
     worker = Worker(config, set_serving=health_service.set_serving)
-    application = GrpcApplication(calls=worker.calls, limits=config.limits)
+    tracing = open_tracing(config.trace, service="gatelight-verifier", engine="envoy", worker=config.number)
+    application = GrpcApplication(calls=worker.calls, limits=config.limits, tracing=tracing)
     application.add(health.CHECK, health_service.check)
     application.add(health.WATCH, health_service.watch)
     if config.has_reflection:
         for path in reflection.PATHS:
             application.add(path, reflection.answer)
-    return worker, application, health_service
+    return worker, application, health_service, tracing
 
 
 async def _tick(worker: Worker, application: GrpcApplication, health_service: Health) -> None:
     loop = asyncio.get_running_loop()
     # The first tick says that the worker answers, and another one may be ended for it.
     while not await loop.run_in_executor(None, _listens, worker):
+        await loop.run_in_executor(None, worker.prepare)
         await asyncio.sleep(_LISTEN_LOOK_S)
     while True:
         # On a thread: a gate list of 16 MiB takes its time to be read.

@@ -21,17 +21,25 @@ from google.protobuf.message import DecodeError
 from verifier.access.callers import Caller
 from verifier.call_error import CallError, Status
 from verifier.calls import Calls, late
-from verifier.counters import Counter
+from verifier.counters import Counter, MethodPlace
 from verifier.envoy.asgi_types import Receive, Scope, Send
 from verifier.envoy.exchange import Exchange, Gone
 from verifier.envoy.framing import BrokenFrame, only_message
 from verifier.envoy.lanes import Lanes
+from verifier.envoy.traced import TracedExchanges
+from verifier.envoy.turns import Turns
 from verifier.limits import MAX_BATCH_BYTES, MAX_SCAN_BYTES, Limits
 from verifier.logs import where_raised
+from verifier.shedding import Suspects
+from verifier.tracing import Tracing
 from verifier.v1 import verifier_pb2 as pb
 
 SERVICE = pb.DESCRIPTOR.services_by_name["VerifierService"].full_name
 Method = Callable[[Exchange, Scope], Awaitable[None]]
+
+# As numbers of this module: a member of an enum is looked up in 0.1 microseconds.
+_VERIFY_CODE, _VERIFY_CODES = int(MethodPlace.VERIFY_CODE), int(MethodPlace.VERIFY_CODES)
+_BAD_SIGNATURE = int(pb.VERDICT_BAD_SIGNATURE)
 
 # Scans of a batch after which its thread lets the event loop have the interpreter. Two batches of 1 000 at a
 # time without an end, four handhelds beside them: a handheld's call took 13 ms, at most 400, with batches on
@@ -45,15 +53,18 @@ _log = structlog.get_logger("verifier")
 class GrpcApplication:
     """The ASGI application of one worker."""
 
-    def __init__(self, *, calls: Calls, limits: Limits) -> None:
+    def __init__(self, *, calls: Calls, limits: Limits, tracing: Tracing | None = None) -> None:
         self._calls = calls
         self._limits = limits
+        self._traced = None if tracing is None else TracedExchanges(tracing, SERVICE)
         self._under_way = 0  # VerifyCode
         self._batches = 0  # whose message is here
         self._unfinished_batches = 0
         self._threads = ThreadPoolExecutor(limits.threads, thread_name_prefix="unary")
         self._batch_threads = ThreadPoolExecutor(limits.batch_threads, thread_name_prefix="batch")
         self._lanes = Lanes(calls, limits, self._threads)
+        self._suspects = Suspects()
+        self._turns = Turns(limits, self._suspects)
         self._methods: dict[str, Method] = {
             f"/{SERVICE}/VerifyCode": self._verify_code,
             f"/{SERVICE}/VerifyCodes": self._verify_codes,
@@ -73,9 +84,18 @@ class GrpcApplication:
         for pool in (self._threads, self._batch_threads):
             pool.shutdown(wait=False, cancel_futures=True)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer one request."""
-        exchange = Exchange(scope, receive, send)
+        # Now, and not when the event loop has a turn for it: that wait is part of the call.
+        exchange = Exchange(scope, receive, send, come_ns=time.monotonic_ns())
+        if self._traced is not None:
+            watch = self._traced.watch(scope["path"], exchange, send)
+            if watch is not None:
+                exchange = Exchange(scope, receive, watch.send, come_ns=exchange.come_ns)
+                return watch.over(self._answer(scope, exchange, watch.send), exchange)
+        return self._answer(scope, exchange, send)
+
+    async def _answer(self, scope: Scope, exchange: Exchange, send: Send) -> None:
         try:
             method = self._methods.get(scope["path"])
             if method is None or scope["method"] != "POST" or not exchange.is_grpc:
@@ -98,23 +118,34 @@ class GrpcApplication:
                 await exchange.end(CallError(Status.INTERNAL, "the verifier failed; its log says where"))
 
     async def _verify_code(self, exchange: Exchange, scope: Scope) -> None:
-        if self._under_way > self._limits.max_backlog:
+        connection = scope.get("client")
+        if self._under_way > self._limits.max_backlog or self._turns.is_long(connection):
             raise self._calls.overloaded()
         calls = self._calls
         self._under_way += 1
+        calls.counters.begin()
         try:
             caller = calls.identify(exchange.credentials(scope))
             message = only_message(await exchange.body(MAX_SCAN_BYTES), MAX_SCAN_BYTES, exchange.encoding)
             request = calls.read(pb.VerifyCodeRequest, message, MAX_SCAN_BYTES)
+            await self._turns.turn(connection)
+            exchange.taken_up_ns = time.monotonic_ns()
             if exchange.is_late:
-                raise late()
+                raise late()  # noqa: TRY301 - dropped like any other
             if calls.may_wait(caller):
                 loop = asyncio.get_running_loop()
                 response = await loop.run_in_executor(self._threads, calls.verify_code, request, caller)
             else:
                 response = calls.verify_code(request, caller)
+        except BaseException:
+            calls.counters.drop()
+            raise
         finally:
             self._under_way -= 1
+        calls.counters.end(_VERIFY_CODE, exchange.come_ns)
+        is_forged = response.verdict == _BAD_SIGNATURE
+        if is_forged or self._suspects:
+            self._suspects.note(connection, is_forged=is_forged)
         await exchange.answer(response.SerializeToString())
 
     async def _verify_codes(self, exchange: Exchange, scope: Scope) -> None:
@@ -131,14 +162,22 @@ class GrpcApplication:
         if self._batches >= limits.batch_threads + limits.max_batch_backlog:
             raise self._calls.overloaded()
         self._batches += 1
+        counters = self._calls.counters
+        # Not before: how long a peer takes to send its scans is not ours.
+        begun_ns = counters.begin()
         try:
             loop = asyncio.get_running_loop()
             answer = await loop.run_in_executor(self._batch_threads, self._batch, exchange, body, caller)
+        except BaseException:
+            counters.drop()
+            raise
         finally:
             self._batches -= 1
+        counters.end(_VERIFY_CODES, begun_ns)
         await exchange.answer(answer)
 
     def _batch(self, exchange: Exchange, body: bytes, caller: Caller) -> bytes:
+        exchange.taken_up_ns = time.monotonic_ns()
         message = only_message(body, MAX_BATCH_BYTES, exchange.encoding)
         request = self._calls.read(pb.VerifyCodesRequest, message, MAX_BATCH_BYTES)
         scans = 0

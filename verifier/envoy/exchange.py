@@ -35,10 +35,21 @@ class Gone(Exception):
 class Exchange:
     """A call: a request that comes and a response that goes."""
 
-    __slots__ = ("_has_begun", "_headers", "_receive", "_send", "deadline_s", "encoding")
+    __slots__ = (
+        "_has_begun",
+        "_headers",
+        "_receive",
+        "_send",
+        "come_ns",
+        "deadline_s",
+        "encoding",
+        "taken_up_ns",
+    )
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """What is asked for is read by check()."""
+    def __init__(self, scope: Scope, receive: Receive, send: Send, *, come_ns: int = 0) -> None:
+        """What is asked for is read by check(); `come_ns` is when the call came, on the monotonic clock."""
+        self.come_ns = come_ns
+        self.taken_up_ns = 0  # when work began on a call that had waited for its turn, likewise
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self._receive = receive
         self._send = send
@@ -64,6 +75,10 @@ class Exchange:
     def is_late(self) -> bool:
         """Tell whether the deadline has passed."""
         return self.deadline_s is not None and time.monotonic() >= self.deadline_s
+
+    def header(self, name: bytes) -> bytes | None:
+        """Return a header of the request."""
+        return self._headers.get(name)
 
     def credentials(self, scope: Scope) -> Credentials:
         """Return what the caller shows."""

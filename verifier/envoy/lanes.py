@@ -7,6 +7,7 @@ over; its gate calls again on a new connection, which may come to another worker
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable
 from concurrent.futures import Executor
 from typing import cast
@@ -14,6 +15,7 @@ from typing import cast
 from verifier.access.callers import Caller
 from verifier.call_error import CallError, Status
 from verifier.calls import Calls
+from verifier.counters import MethodPlace
 from verifier.envoy.asgi_types import Event, Scope
 from verifier.envoy.exchange import Exchange
 from verifier.envoy.framing import Unframer, frame
@@ -21,6 +23,7 @@ from verifier.lane_places import LanePlaces
 from verifier.limits import MAX_SCAN_BYTES, Limits
 from verifier.v1 import verifier_pb2 as pb
 
+_STREAM_VERIFY = int(MethodPlace.STREAM_VERIFY)
 # Scans of a stream that are answered before anybody else has a turn: two milliseconds.
 _TURN = 32
 # Of the connection age: no connection is told later, and lanes that were opened at once do not end at once.
@@ -85,17 +88,25 @@ class Lanes:
         """Answer what is whole now; the answers before an error are sent before it is raised."""
         frames: list[bytes] = []
         calls = self._calls
+        counters = calls.counters
+        come_ns = time.monotonic_ns()  # of all: those behind the first have waited for it
         may_wait = calls.may_wait(caller)
         try:
             for message in unframer.feed(body):
                 scan = calls.read(pb.StreamVerifyRequest, message, MAX_SCAN_BYTES).scan
-                if may_wait:
-                    loop = asyncio.get_running_loop()
-                    verdict = await loop.run_in_executor(
-                        self._threads, calls.verify_code, scan, caller, "scan."
-                    )
-                else:
-                    verdict = calls.verify_code(scan, caller, "scan.")
+                counters.begin()
+                try:
+                    if may_wait:
+                        loop = asyncio.get_running_loop()
+                        verdict = await loop.run_in_executor(
+                            self._threads, calls.verify_code, scan, caller, "scan."
+                        )
+                    else:
+                        verdict = calls.verify_code(scan, caller, "scan.")
+                except BaseException:
+                    counters.drop()
+                    raise
+                counters.end(_STREAM_VERIFY, come_ns)
                 frames.append(frame(pb.StreamVerifyResponse(verdict=verdict).SerializeToString()))
                 if len(frames) == _TURN:
                     await exchange.send(b"".join(frames))

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import structlog
@@ -21,6 +22,7 @@ from verifier.envoy.admin import Admin, AdminError
 from verifier.envoy.bootstrap import admin_socket, bootstrap
 from verifier.host.engine import EngineUnavailable, Process, start_worker
 from verifier.host.worker_config import WorkerConfig
+from verifier.logs import is_on_terminal
 
 _APP = "verifier.envoy.app:app"
 _LOOK_S = 0.05
@@ -29,6 +31,8 @@ _TELL_S = 1.0
 _PRELOADS = ("LD_PRELOAD", "DYLD_INSERT_LIBRARIES")
 # sun_path of a socket address, with its end (unix(7)); macOS has four less.
 _MAX_SOCKET_PATH = 103
+
+_PLAIN = "%Y-%m-%d %T [envoy %l] %v"
 
 _log = structlog.get_logger("verifier")
 
@@ -68,7 +72,7 @@ class EnvoyEngine:
                 # Nothing is handed over between Envoys: each has its own place in memory, or none at all.
                 "--disable-hot-restart",
                 *("--log-level", "error"),
-                *("--log-format", "%Y-%m-%d %T [envoy %l] %v"),
+                *("--log-format", _PLAIN if is_on_terminal() else log_format(config.number)),
                 *("--drain-time-s", str(max(1, int(config.grace_s)))),
                 *("--drain-strategy", "immediate"),
             ],
@@ -80,6 +84,14 @@ class EnvoyEngine:
         """Let the worker finish what is under way, for `config.grace_s` seconds at most, and end it."""
         name = f"drain {config.number}"
         threading.Thread(target=_drain, args=(process, config), name=name, daemon=True).start()
+
+
+def log_format(worker: int) -> str:
+    """Return the format of the lines that Envoy itself logs: that of ours (verifier.logs)."""
+    fields = {"service": "verifier", "release": version("gatelight"), "worker": worker}
+    # %j is the message as JSON has it, between quotes.
+    moment = {"timestamp": "%Y-%m-%dT%T.%f%z", "level": "%l", "event": "%j", "library": "envoy"}
+    return json.dumps(fields | moment)[:-1] + ', "pid": %P}'
 
 
 def _find_envoy() -> tuple[str, str, dict[str, str]]:

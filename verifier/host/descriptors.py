@@ -1,7 +1,9 @@
 """How many files and connections this process and its workers, which inherit that, may have open."""
 
 import contextlib
+import os
 import resource
+import sys
 
 import structlog
 
@@ -25,3 +27,14 @@ def say_if_descriptors_are_few(max_connections: int) -> None:
     needed = max_connections + _OTHERS
     if limit != resource.RLIM_INFINITY and limit < needed:
         _log.warning("the limit of open files is too low for --max-connections", limit=limit, needed=needed)
+
+
+def descriptors_of(pid: int) -> tuple[int, int] | None:
+    """Return how many a process of ours has open and how many it may have; None where that is not known."""
+    if sys.platform != "linux":
+        return None
+    try:
+        limit, _ = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        return len(os.listdir(f"/proc/{pid}/fd")), limit  # noqa: PTH208 - names are enough
+    except OSError:  # it is gone by now
+        return None

@@ -79,6 +79,9 @@ def start_worker(
             pass_fds=(descriptor, config.shared_fd, config.life_fd),
             env=dict(os.environ) | (environment or {}) | {WORKER_FD_VARIABLE: str(descriptor)},
             process_group=0,
+            # As Python has set them: a file that may not grow is then an error, and no end by SIGXFSZ. The
+            # Python inside Envoy leaves signals as they are.
+            restore_signals=False,
         )
     keep_turns_long(worker.pid)
     return worker

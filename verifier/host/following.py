@@ -5,7 +5,7 @@ ships the scan log.
 import contextlib
 import errno
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,9 +17,10 @@ from verifier.access.gate_list_follower import GateListFollower
 from verifier.access.gate_lists import GateLists
 from verifier.boot_clock import boot_time_s
 from verifier.errors import NotReady, SettingsError
+from verifier.host.clock_witness import RedisWitness, has_own_clock
 from verifier.host.kept_state import GATE_LIST, KEY_SETS, KeptState, NotKept
 from verifier.host.key_set_document import pack, unpack
-from verifier.host.metrics import Gauge
+from verifier.host.metrics import Count, Gauge
 from verifier.host.shared import SharedMemory
 from verifier.host.shared_mirror import SharedMirror, SharedPartition
 from verifier.host.steady_clock import ClockKeeper, SteadyClock
@@ -30,15 +31,24 @@ from verifier.key_set_follower import KeySetFollower, KeySets
 from verifier.loop import Loop
 from verifier.mirror_follower import MirrorFollower
 from verifier.status_reader import StatusReader
+from verifier.tracing import Tracing
+from verifier.trouble import Part, PartHealth, Trouble
 from verifier.wire.cose import key_id
 from verifier.wire.ed25519 import VerifyingKey
 from verifier.wire.errors import GateListError, KeySetError
+from verifier.wire.status_store import feed_key
 
 # Short enough to be back soon, long enough not to burden a Redis that is just starting.
 _MIRROR_RETRY_S = 0.2
 # Half a second of scans is what a power cut may take.
 _SHIP_S = 0.5
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+# What fails raises long before. A first load of a large mirror from a slow Redis takes its time.
+_LONGEST_LOOK_S = 15.0
+_LONGEST_MIRROR_STEP_S = 30.0
+_LONGEST_DISK_STEP_S = 60.0
+# An entry of the feed that was refused is gone in a moment: as long as one looks at metrics, and once more.
+_REFUSED_IS_TOLD_S = 15.0
 _STEP = "By how much the machine's clock leapt from the time that verdicts are given by; 0: it did not."
 _AHEAD = "By how much that time is ahead of Redis's clock."
 
@@ -57,12 +67,16 @@ class Following:
         journal: Path | None,
         state: Path | None = None,
         state_max_age_s: float = 0.0,
+        is_gate_list_needed: bool = False,
+        tracing: Tracing | None = None,
     ) -> None:
         """Write into `shared`; without `journal` nothing is shipped, without `state` nothing is kept.
 
-        A kept mirror is used while its status is no older than `state_max_age_s`. Raises SettingsError.
+        A kept mirror is used while its status is no older than `state_max_age_s`. Where gates show who they
+        are, `is_gate_list_needed`. Raises SettingsError.
         """
         self._shared = shared
+        self._tracing = tracing
         self._journal = journal
         self._state = state
         self._state_max_age_s = state_max_age_s
@@ -76,19 +90,36 @@ class Following:
         self._gate_lists = GateLists()
         try:
             self._shipper = Shipper(journal, redis_url=redis_url) if journal is not None else None
-            self._loops = [self._key_set_loop(redis_url), self._gate_list_loop(redis_url)]
-            for number in range(shared.layout.partitions):
-                self._loops.append(self._mirror_loop(redis_url, number, root))
+            self._key_set_looking = self._key_set_loop(redis_url)
+            self._gate_list_looking = self._gate_list_loop(redis_url, is_needed=is_gate_list_needed)
+            self._mirrors = [
+                self._mirror_loop(redis_url, number, root) for number in range(shared.layout.partitions)
+            ]
+            self._loops = [self._key_set_looking, self._gate_list_looking]
+            self._loops += [loop for loop, _ in self._mirrors]
         except ValueError as error:
             raise SettingsError(f"--redis-url: {error}") from None
-        self._loops.append(Loop(self._clock_keeper.look, name="clock", pause_s=1.0, retry_s=1.0))
+        self._loops.append(self._clock_loop(redis_url))
         self._keeping: Loop | None = None
         if self._kept is not None:
-            self._keeping = Loop(self._kept.step, name="kept state", pause_s=1.0, retry_s=1.0)
+            self._keeping = Loop(
+                self._kept.step,
+                name="kept state",
+                pause_s=1.0,
+                retry_s=1.0,
+                longest_step_s=_LONGEST_DISK_STEP_S,
+            )
             self._loops.append(self._keeping)
         self._shipping: Loop | None = None
         if self._shipper is not None:
-            self._shipping = Loop(self._shipper.step, name="scan log", pause_s=_SHIP_S, retry_s=1.0)
+            shipper = self._shipper
+            self._shipping = Loop(
+                self._told("scan log shipping", shipper.step, done=lambda: shipper.shipped_batches),
+                name="scan log",
+                pause_s=_SHIP_S,
+                retry_s=1.0,
+                longest_step_s=_LONGEST_DISK_STEP_S,
+            )
             self._loops.append(self._shipping)
 
     def start(self) -> None:
@@ -105,7 +136,7 @@ class Following:
         """
         if self._kept is not None and self._keeping is not None:
             self._keeping.stop()
-            self._kept.save_mirror()
+            self._kept.save()
         if self._shipper is None or self._shipping is None:
             return
         self._shipping.stop()
@@ -122,9 +153,47 @@ class Following:
             _log.error("scan log is not shipped: its folder cannot be used", trouble=str(error))
         self._shipper.close()
 
-    def gauges(self) -> list[Gauge]:
+    def health(self) -> dict[Part, list[PartHealth]]:
+        """Return how the parts are that run here."""
+        found = {
+            Part.KEY_SET: [self._key_set_looking.health()],
+            Part.GATE_LIST: [self._gate_list_looking.health()],
+            Part.MIRROR: [self._mirror_health(loop, follower) for loop, follower in self._mirrors],
+        }
+        if self._keeping is not None:
+            found[Part.KEPT_STATE] = [self._keeping.health()]
+        if self._shipping is not None:
+            found[Part.SCAN_LOG] = [self._shipping.health()]
+        return found
+
+    def gauges(self) -> list[Gauge | Count]:
         """Return what is known, for metrics."""
-        gauges = [
+        followers = [follower for _, follower in self._mirrors]
+        gauges: list[Gauge | Count] = [
+            Gauge("key_set_left_seconds", "Until the key set in force ends.", self._key_set_left_s),
+            Gauge("gate_list_left_seconds", "Until the gate list ends.", self._gate_list_left_s),
+            Gauge(
+                "feed_lag_seconds",
+                "How far the mirror is behind the feed, by Redis's clock; 0: it has all that Redis gave.",
+                lambda: max(follower.lag_s for follower in followers),
+            ),
+            Gauge(
+                "redis_reply_seconds",
+                "How long the last look at the key set took, or has taken so far.",
+                lambda: self._key_set_looking.step_s,
+            ),
+            Count("mirror_loads", "Mirrors loaded whole.", lambda: sum(one.loads for one in followers)),
+            Count(
+                "feed_gaps",
+                "Times that the feed went on without us, being trimmed or cut.",
+                lambda: sum(one.gaps for one in followers),
+            ),
+            Count(
+                "feed_refused",
+                "Entries of the feed that were not our issuer's, or made no sense.",
+                lambda: sum(one.refused_entries for one in followers),
+            ),
+            Count("key_sets_refused", "Key sets not taken.", lambda: self._key_sets.refused),
             Gauge("status_age_seconds", "Age of the status mirror.", self._mirror.status_age_s),
             Gauge("mirror_bytes", "Memory that mirror and documents take.", self._shared.used_bytes),
             Gauge("key_set_version", "Version of the key set; 0: none.", lambda: self._key_sets.version),
@@ -132,9 +201,26 @@ class Following:
             Gauge("clock_step_seconds", _STEP, lambda: self._clock_keeper.step_s),
             Gauge("clock_redis_seconds", _AHEAD, lambda: self._clock_keeper.witness_difference_s),
         ]
+        kept = self._kept
+        if kept is not None:
+            gauges.append(
+                Gauge(
+                    "kept_state_age_seconds", "Age of the status in the mirror on disk.", lambda: kept.age_s
+                )
+            )
         shipper = self._shipper
         if shipper is not None:
             gauges += [
+                Count(
+                    "scan_batches_shipped",
+                    "Batches of the scan log given to Redis.",
+                    lambda: shipper.shipped_batches,
+                ),
+                Count(
+                    "journal_damaged_bytes",
+                    "Scan log passed over, being damaged.",
+                    lambda: shipper.damaged_bytes,
+                ),
                 Gauge(
                     "journal_waiting_bytes",
                     "Scan log on the disk that is not in the archive.",
@@ -203,35 +289,86 @@ class Following:
         document = pack(signed_sets)
         self._shared.key_sets.write(document)
         if self._kept is not None:
-            self._kept.keep(KEY_SETS, document)
+            self._kept.keep(KEY_SETS)
+        # Its signer may be known only now.
+        self._gate_list_looking.wake()
 
     def _publish_gate_list(self, signed: bytes) -> None:
         self._shared.gate_list.write(signed)
         if self._kept is not None:
-            self._kept.keep(GATE_LIST, signed)
+            self._kept.keep(GATE_LIST)
+
+    def _key_set_left_s(self) -> float | None:
+        expires_at = self._key_sets.expires_at(int(self._clock()))
+        return None if expires_at is None else expires_at - self._clock()
+
+    def _gate_list_left_s(self) -> float | None:
+        newest = self._gate_lists.newest
+        return None if newest is None else newest.expires_at - self._clock()
+
+    def _mirror_health(self, loop: Loop, follower: MirrorFollower) -> PartHealth:
+        health, refused_at_s = loop.health(), follower.refused_at_s
+        if health.trouble is None and refused_at_s is not None:
+            ago_s = boot_time_s() - refused_at_s
+            if ago_s < _REFUSED_IS_TOLD_S:
+                return PartHealth(Trouble.NOT_STATUS, max(0.001, ago_s))
+        return health
 
     def _gate_list_version(self) -> int:
         newest = self._gate_lists.newest
         return 0 if newest is None else newest.version
 
+    def _clock_loop(self, redis_url: str) -> Loop:
+        keeper = self._clock_keeper
+        witness: RedisWitness | None = None
+        if has_own_clock(redis_url):
+            witness = RedisWitness(redis_url, key=feed_key(0), hear=keeper.hear)
+
+        def step() -> None:
+            keeper.look()
+            if witness is not None:
+                witness.ask()
+
+        return Loop(step, name="clock", pause_s=1.0, retry_s=1.0)
+
+    def _told(self, name: str, step: Callable[[], None], *, done: Callable[[], int]) -> Callable[[], None]:
+        return step if self._tracing is None else self._tracing.step(name, step, done=done)
+
     def _key_set_loop(self, redis_url: str) -> Loop:
         follower = KeySetFollower(
-            redis_url=redis_url, key_sets=self._key_sets, publish=self._publish_key_sets
+            redis_url=redis_url,
+            key_sets=self._key_sets,
+            publish=self._publish_key_sets,
+            clock=self._clock,
         )
-        return Loop(follower.refresh, name="key set", pause_s=KEY_SET_REFRESH_S, retry_s=KEY_SET_REFRESH_S)
+        pause_s = KEY_SET_REFRESH_S
+        return Loop(
+            self._told("key set refresh", follower.refresh, done=lambda: self._key_sets.version),
+            name="key set",
+            pause_s=pause_s,
+            retry_s=pause_s,
+            longest_step_s=_LONGEST_LOOK_S,
+        )
 
-    def _gate_list_loop(self, redis_url: str) -> Loop:
+    def _gate_list_loop(self, redis_url: str, *, is_needed: bool) -> Loop:
         follower = GateListFollower(
             redis_url=redis_url,
             gate_lists=self._gate_lists,
             key_sets=self._key_sets,
             publish=self._publish_gate_list,
+            is_needed=is_needed,
             clock=self._clock,
         )
         pause_s = GATE_LIST_REFRESH_S
-        return Loop(follower.refresh, name="gate list", pause_s=pause_s, retry_s=pause_s)
+        return Loop(
+            self._told("gate list refresh", follower.refresh, done=self._gate_list_version),
+            name="gate list",
+            pause_s=pause_s,
+            retry_s=pause_s,
+            longest_step_s=_LONGEST_LOOK_S,
+        )
 
-    def _mirror_loop(self, redis_url: str, number: int, root: VerifyingKey) -> Loop:
+    def _mirror_loop(self, redis_url: str, number: int, root: VerifyingKey) -> tuple[Loop, MirrorFollower]:
         reader = StatusReader(
             redis_url,
             root_key_id=key_id(root.public_key),
@@ -245,7 +382,14 @@ class Following:
         )
         # A step waits for the feed itself, so it needs no pause.
         step = partial(_follow, follower, partition)
-        return Loop(step, name="mirror", pause_s=0, retry_s=_MIRROR_RETRY_S)
+        loop = Loop(
+            self._told("mirror load", step, done=lambda: follower.loads),
+            name="mirror",
+            pause_s=0,
+            retry_s=_MIRROR_RETRY_S,
+            longest_step_s=_LONGEST_MIRROR_STEP_S,
+        )
+        return loop, follower
 
 
 def _follow(follower: MirrorFollower, partition: SharedPartition) -> None:

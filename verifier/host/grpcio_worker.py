@@ -14,6 +14,7 @@ from verifier.host.signals import Signals
 from verifier.host.worker import TICK_S, Worker
 from verifier.logs import configure_logs, where_raised
 from verifier.server import GrpcServer
+from verifier.tracing import open_tracing
 
 _EXIT_SETTINGS = 2
 
@@ -40,12 +41,15 @@ def _end(died: threading.ExceptHookArgs) -> None:
 
 
 def _serve(signals: Signals) -> None:
-    configure_logs()
     config = inherited_config()
+    configure_logs("verifier", worker=config.number)
     die_with_supervisor(config.life_fd)
     host = f"[{config.host}]" if ":" in config.host else config.host
     try:
         worker = Worker(config)
+        tracing = open_tracing(
+            config.trace, service="gatelight-verifier", engine="grpcio", worker=config.number
+        )
         server = GrpcServer(
             worker.calls,
             listen=f"{host}:{config.port}",
@@ -53,16 +57,20 @@ def _serve(signals: Signals) -> None:
             tls=config.tls,
             gate_auth=config.gate_auth,
             has_reflection=config.has_reflection,
+            tracing=tracing,
         )
     except (VerifierError, OSError) as error:
         _log.error("worker cannot serve", worker=config.number, trouble=str(error))
         sys.exit(_EXIT_SETTINGS)
     worker.set_serving = server.set_serving
+    worker.prepare()
     server.start()
     while not signals.stops:
         worker.tick()
         signals.wait(TICK_S)
     finish(worker, server, config.grace_s)
+    if tracing is not None:
+        tracing.close()
 
 
 def finish(worker: Worker, server: GrpcServer, grace_s: float) -> None:

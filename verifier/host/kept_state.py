@@ -10,10 +10,12 @@ mirror is believed as Redis is: whoever can write the folder can change colours,
 
 A mirror is written under another name and moved into place whole, copied while it is followed: a record in it
 is at least as new as the moment that it says. It is taken into use only when all of it was read and is right,
-and then its status is as old as it is: policies and answers go by that age.
+and then its status is as old as it is: policies and answers go by that age. Each file stands for itself, so
+that a crash between two of them leaves what could have been there anyway.
 """
 
 import json
+import math
 import struct
 import time
 import zlib
@@ -24,9 +26,10 @@ from typing import BinaryIO
 
 import structlog
 
-from verifier.atomic_file import open_atomically, write_atomically
+from verifier.atomic_file import open_atomically, temporary_names, write_atomically
 from verifier.boot_clock import boot_time_s
 from verifier.errors import VerifierError
+from verifier.host.documents import DocumentUnsettled
 from verifier.host.shared import SharedMemory
 from verifier.host.shared_mirror import SharedPartition
 from verifier.wire.status_store import SHARD_BYTES
@@ -42,6 +45,8 @@ _END = 2**32 - 1
 _MAX_HEADER_BYTES = 1 << 17  # 1 024 partitions take a third of it
 # A city of 25 million is 200 MB, so this is below a megabyte a second.
 _SAVE_EVERY_S = 300.0
+# After a failure, sooner: there is an older mirror on the disk, or none. Not at once, for 200 MB again.
+_TRY_AGAIN_S = 10.0
 # A clock that was set back by less makes no difference that anybody could see.
 _CLOCK_TOLERANCE_S = 1.0
 
@@ -75,15 +80,20 @@ class _Header:
             header = cls(
                 str(read["root_key_id"]), int(read["partitions"]), [float(at) for at in read["current_at"]]
             )
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise NotKept(f"its header is damaged ({type(error).__name__})") from None
         if len(header.current_at) != header.partitions:
             raise NotKept("its header is damaged (partitions)")
+        if not all(map(math.isfinite, header.current_at)):  # JSON of Python's has NaN, of which all is false
+            raise NotKept("its header is damaged (times)")
         return header
 
 
 class KeptState:
-    """The folder. For one thread at a time; nothing but load_mirror() raises: no disk stops a verdict."""
+    """The folder. keep() is for any thread, the rest for one at a time.
+
+    Only load_mirror() and step() raise: no disk stops a verdict, and whoever makes the steps tells of it.
+    """
 
     def __init__(
         self,
@@ -102,18 +112,29 @@ class KeptState:
         self._monotonic = monotonic
         self._saved: list[float] | None = None  # when each partition was current in what was saved last
         self._save_at_s = monotonic()
+        self._documents = {KEY_SETS: shared.key_sets, GATE_LIST: shared.gate_list}
+        self._unkept: set[str] = set()  # documents that are newer than what lies on the disk
+        self._trouble: OSError | None = None  # with the mirror
 
     def make_folder(self) -> None:
-        """Make it, for its owner alone; raises OSError."""
+        """Make it, for its owner alone, without what a killed run left half written; raises OSError."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder.chmod(0o700)
+        for name in (KEY_SETS, GATE_LIST, MIRROR):
+            for path in self._folder.glob(temporary_names(name)):
+                path.unlink(missing_ok=True)
 
-    def keep(self, name: str, document: bytes) -> None:
-        """Keep a signed document."""
-        try:
-            write_atomically(self._folder / name, document, mode=0o600)
-        except OSError as error:
-            _log.warning("state cannot be kept on the disk", what=name, trouble=error.strerror)
+    @property
+    def age_s(self) -> float | None:
+        """How old the status in the mirror on the disk is; None while there is none that this run knows."""
+        return None if self._saved is None else self._monotonic() - min(self._saved)
+
+    def keep(self, name: str) -> None:
+        """Have step() keep a document as it is in shared memory then: KEY_SETS or GATE_LIST.
+
+        Not here: a disk that hangs must not hang those who follow the keys.
+        """
+        self._unkept.add(name)
 
     def kept(self, name: str) -> bytes:
         """Return a document that was kept; empty without one."""
@@ -126,16 +147,59 @@ class KeptState:
             return b""
 
     def step(self) -> None:
-        """Write the mirror when it is time: one turn of a loop."""
-        if all(self._shared.generations) and self._monotonic() >= self._save_at_s:
-            self.save_mirror()
-            self._save_at_s = self._monotonic() + _SAVE_EVERY_S
+        """Write the mirror when it is time, and whatever should lie in the folder and does not.
 
-    def save_mirror(self) -> None:
-        """Write the mirror, unless it is what was written last, or is not loaded yet."""
+        One turn of a loop. Raises OSError while anything is missing there.
+        """
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        trouble = self._keep_documents()
+        now_s = self._monotonic()
+        is_lost = self._trouble is None and self._saved is not None and not self._is_there(MIRROR)
+        if is_lost or now_s >= self._save_at_s:
+            try:
+                if self.save_mirror():  # else there is none yet, or it was loaded anew meanwhile
+                    self._save_at_s = now_s + _SAVE_EVERY_S
+                self._trouble = None
+            except OSError as error:
+                self._trouble = error
+                self._save_at_s = now_s + _TRY_AGAIN_S
+        if trouble := trouble or self._trouble:
+            raise trouble
+
+    def save(self) -> None:
+        """Write what is not on the disk, at the end."""
+        trouble = self._keep_documents()
+        try:
+            self.save_mirror()
+        except OSError as error:
+            trouble = error
+        if trouble is not None:
+            _log.warning("state cannot be kept on the disk", trouble=trouble.strerror)
+
+    def _keep_documents(self) -> OSError | None:
+        """Write those that are newer than on the disk, or lost there; return what went wrong."""
+        trouble = None
+        for name, document in self._documents.items():
+            if name not in self._unkept and (not document.version or self._is_there(name)):
+                continue
+            self._unkept.discard(name)  # before it is read: what is published meanwhile is newer
+            try:
+                write_atomically(self._folder / name, document.read(), mode=0o600)
+            except (OSError, DocumentUnsettled) as error:
+                self._unkept.add(name)
+                trouble = error if isinstance(error, OSError) else trouble
+        return trouble
+
+    def _is_there(self, name: str) -> bool:
+        return (self._folder / name).exists()
+
+    def save_mirror(self) -> bool:
+        """Write the mirror, unless it is what was written last; tell whether it is there. Raises OSError."""
         current_at_s = list(self._shared.current_at_s)
-        if not all(self._shared.generations) or current_at_s == self._saved:
-            return
+        if not all(self._shared.generations):  # it is not loaded yet
+            return False
+        if current_at_s == self._saved and self._is_there(MIRROR):
+            return True
         offset = self._clock() - self._monotonic()
         header = _Header(
             self._root_key_id, self._shared.layout.partitions, [at + offset for at in current_at_s]
@@ -143,12 +207,10 @@ class KeptState:
         try:
             with open_atomically(self._folder / MIRROR, mode=0o600) as file:
                 self._write(file, header.encode())
-        except _LoadedAnew:  # so it is written at the next turn
-            return
-        except OSError as error:
-            _log.warning("state cannot be kept on the disk", what=MIRROR, trouble=error.strerror)
-            return
+        except _LoadedAnew:
+            return False
         self._saved = current_at_s
+        return True
 
     def load_mirror(self, *, max_age_s: float) -> float:
         """Take the mirror on the disk into use and return the age of its status, seconds; raises NotKept."""
@@ -235,6 +297,8 @@ def _read_shards(file: BinaryIO, header: bytes) -> Iterator[tuple[int, bytes]]:
         if shard == _END:
             if (length, crc) != (count, zlib.crc32(header)):
                 raise NotKept("it is damaged (end)")
+            if file.read(1):
+                raise NotKept("it is damaged (something follows)")
             return
         if length > SHARD_BYTES:
             raise NotKept("it is damaged (length)")

@@ -5,17 +5,27 @@ number of a place, whose counts go on when the process in it is replaced.
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
-from verifier.counters import Counter
+from verifier.counters import CALL_BOUNDS_S, CODE_AGE_BOUNDS_S, Counter, MethodPlace
 from verifier.errors import NotReady, SettingsError
+from verifier.host.descriptors import descriptors_of
 from verifier.host.rows import Phase, Row
 from verifier.metrics_server import metrics_served
+from verifier.trouble import Part, PartHealth, Trouble, from_number
 from verifier.verdict import Verdict
 
 _PREFIX = "gatelight_verifier_"
@@ -31,6 +41,13 @@ _SUMS = (
     (Counter.JOURNAL_DROPPED_BYTES, "journal_dropped_bytes", "Scan log removed unshipped, over its bound."),
     (Counter.CACHE_HITS, "cache_hits", "Codes that had been verified before."),
 )
+_METHODS = {
+    "VerifyCode": MethodPlace.VERIFY_CODE,
+    "VerifyCodes": MethodPlace.VERIFY_CODES,
+    "StreamVerify": MethodPlace.STREAM_VERIFY,
+}
+# Parts that are in the workers, and tell of trouble in their rows.
+_WORKERS_PARTS = {Part.JOURNAL: Counter.JOURNAL_TROUBLE, Part.ENTRIES: Counter.ENTRIES_TROUBLE}
 # With fewer calls for each worker, their shares are chance.
 _LEAST_MEAN_FOR_SKEW = 10
 
@@ -42,6 +59,18 @@ class Gauge:
     name: str
     meaning: str
     read: Callable[[], float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """A count that the supervisor keeps; it never falls. The name is without `_total`."""
+
+    name: str
+    meaning: str
+    read: Callable[[], float]
+
+
+PartsHealth = Mapping[Part, Sequence[PartHealth]]
 
 
 class Skew:
@@ -69,12 +98,22 @@ class VerifierCollector(Collector):
     """Reads the rows."""
 
     def __init__(
-        self, rows: Sequence[Row], *, restarts: Callable[[], int], skew: Skew, gauges: Iterable[Gauge]
+        self,
+        rows: Sequence[Row],
+        *,
+        restarts: Callable[[], int],
+        skew: Skew,
+        gauges: Iterable[Gauge | Count],
+        health: Callable[[], PartsHealth] = dict,
+        about: Mapping[str, str] | None = None,
     ) -> None:
+        """`health` returns how the supervisor's own parts are; `about` what the verifier is, as labels."""
         self._rows = rows
         self._restarts = restarts
         self._skew = skew
         self._gauges = tuple(gauges)
+        self._health = health
+        self._about = dict(about or {})
 
     def collect(self) -> Iterator[Metric]:
         """Return every metric as it is now."""
@@ -102,14 +141,96 @@ class VerifierCollector(Collector):
             "The busiest worker's calls over the mean of all that serve, in the last 10 seconds.",
             value=self._skew.ratio,
         )
+        yield GaugeMetricFamily(
+            f"{_PREFIX}in_flight",
+            "Calls that have come and are not answered; of streams, messages.",
+            value=self._sum(Counter.IN_FLIGHT),
+        )
+        yield self._call_seconds()
+        yield self._code_ages()
+        yield from self._descriptors()
+        yield from self._troubles()
         for gauge in self._gauges:
             with contextlib.suppress(NotReady):
                 value = gauge.read()
                 if value is not None:
-                    yield GaugeMetricFamily(_PREFIX + gauge.name, gauge.meaning, value=value)
+                    kind = CounterMetricFamily if isinstance(gauge, Count) else GaugeMetricFamily
+                    yield kind(_PREFIX + gauge.name, gauge.meaning, value=value)
+        if self._about:
+            info = GaugeMetricFamily(f"{_PREFIX}info", "What this verifier is.", labels=list(self._about))
+            info.add_metric(list(self._about.values()), 1)
+            yield info
+
+    def _call_seconds(self) -> Metric:
+        family = HistogramMetricFamily(
+            f"{_PREFIX}call_seconds",
+            "From when a call came to its answer, wait for a turn included; of streams, each message.",
+            labels=["method"],
+        )
+        for name, method in _METHODS.items():
+            counts = [row.counters.call_buckets(method) for row in self._rows]
+            total_s = sum(row.counters.call_sum_s(method) for row in self._rows)
+            family.add_metric([name], _cumulative(CALL_BOUNDS_S, counts), total_s)
+        return family
+
+    def _code_ages(self) -> Metric:
+        # Without a sum: OpenMetrics has none where an observation may be negative.
+        return HistogramMetricFamily(
+            f"{_PREFIX}code_age_seconds",
+            "Our clock minus the beginning of the window, of authentic PHONE codes.",
+            buckets=_cumulative(CODE_AGE_BOUNDS_S, [row.counters.code_age_buckets() for row in self._rows]),
+            sum_value=None,
+        )
+
+    def _descriptors(self) -> Iterator[Metric]:
+        of_workers = [descriptors_of(row.pid) for row in self._rows if row.pid]
+        known = [(count, limit) for count, limit in filter(None, of_workers) if limit]
+        if not known:
+            return
+        count, limit = max(known, key=lambda one: one[0] / one[1])
+        yield GaugeMetricFamily(
+            f"{_PREFIX}descriptors_open", "Of the worker that is nearest to its limit.", value=count
+        )
+        yield GaugeMetricFamily(f"{_PREFIX}descriptors_limit", "Of the same worker.", value=limit)
+
+    def _troubles(self) -> Iterator[Metric]:
+        """Give all parts and kinds, so that nobody has to know what a missing one means."""
+        trouble = GaugeMetricFamily(
+            f"{_PREFIX}trouble", "1 while a part fails for such a reason.", labels=["part", "kind"]
+        )
+        lasts = GaugeMetricFamily(
+            f"{_PREFIX}trouble_seconds", "How long a part has failed; 0 while it does not.", labels=["part"]
+        )
+        found = self._health()
+        for part in Part:
+            health = [*found.get(part, ()), *self._health_in_workers(part)]
+            kinds = {one.trouble for one in health}
+            for kind in Trouble:
+                trouble.add_metric([part, kind], kind in kinds)
+            lasts.add_metric([part], max((one.lasts_s for one in health), default=0.0))
+        yield trouble
+        yield lasts
+
+    def _health_in_workers(self, part: Part) -> Iterator[PartHealth]:
+        place = _WORKERS_PARTS.get(part)
+        if place is None:
+            return
+        for row in self._rows:
+            kind = from_number(row.counters.get(place))
+            if kind is not None:
+                since_s = row.counters.get(place + 1) / 1e3
+                # From the first moment on, it lasts.
+                yield PartHealth(kind, max(0.001, time.monotonic() - since_s))
 
     def _sum(self, place: int) -> int:
         return sum(row.counters.get(place) for row in self._rows)
+
+
+def _cumulative(bounds: Sequence[float], counts: Sequence[Sequence[int]]) -> list[tuple[str, float]]:
+    """Return what Prometheus calls buckets: how many are up to each bound, of all workers."""
+    ends = [*(floatToGoString(bound) for bound in bounds), "+Inf"]  # type: ignore[no-untyped-call]
+    sums = itertools.accumulate(sum(one) for one in zip(*counts, strict=True))
+    return list(zip(ends, sums, strict=True))
 
 
 @contextlib.contextmanager

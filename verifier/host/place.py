@@ -4,6 +4,7 @@ import contextlib
 import signal
 from collections.abc import Callable
 from enum import Enum, auto
+from pathlib import Path
 
 import structlog
 
@@ -13,6 +14,11 @@ from verifier.host.worker_config import WorkerConfig
 
 # A worker ticks ten times a second; one that says nothing for so long is frozen or hangs.
 MAX_SILENCE_S = 10.0
+# One that also used no processor time is frozen, and not only late. Gates wait 2 s for an answer: where
+# another worker answers, this one is ended so soon that they get theirs there.
+FROZEN_S = 1.0
+# As _MAX_STEP_S, and shorter: nobody is frozen by what was seen in less than a few looks.
+_MAX_FROZEN_STEP_S = 0.2
 # Time for imports from a cold disk. The size of the mirror has no part in it.
 START_TIMEOUT_S = 30.0
 # After its grace a worker closes its journal and ends: more than enough.
@@ -21,6 +27,16 @@ GRACE_MARGIN_S = 3.0
 _MAX_STEP_S = 1.0
 
 _log = structlog.get_logger("verifier")
+
+
+def cpu_time(pid: int) -> int | None:
+    """Return the processor time that a process has used, in hundredths of a second; None where not known."""
+    try:
+        # proc(5): behind the name, which may have anything in it; fields 14 and 15.
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return int(fields[11]) + int(fields[12])
+    except (OSError, IndexError, ValueError):  # another system, or it has ended
+        return None
 
 
 class Change(Enum):
@@ -35,8 +51,18 @@ class Change(Enum):
 class Place:
     """Holds at most one worker process at a time."""
 
-    def __init__(self, number: int, row: Row, engine: Engine, *, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        number: int,
+        row: Row,
+        engine: Engine,
+        *,
+        monotonic: Callable[[], float],
+        cpu_time: Callable[[int], int | None] = cpu_time,
+    ) -> None:
+        """`cpu_time` returns what a process has used so far, by its id; None where that is not known."""
         self.number = number
+        self._cpu_time = cpu_time
         self._row = row
         self._engine = engine
         self._monotonic = monotonic
@@ -46,6 +72,8 @@ class Place:
         self._kill_at_s: float | None = None  # set while it drains
         self._heartbeat_s = 0.0
         self._silent_s = 0.0
+        self._still_s = 0.0  # the same, by looks of a length that proves something
+        self._cpu_when_silent: int | None = None
         self._looked_at_s = 0.0
 
     @property
@@ -68,17 +96,25 @@ class Place:
         """Whether the worker gives verdicts: it is ready, and nothing is missing."""
         return self.is_ready and self._row.phase is Phase.SERVING
 
+    @property
+    def is_answering(self) -> bool:
+        """Whether the worker gives verdicts, and said so at the last look."""
+        return self.is_serving and not self._silent_s
+
     def start(self, config: WorkerConfig) -> None:
         """Start a worker; raises whatever the engine raises, nobody being there then."""
         self._row.clear()
         self._process = self._engine.spawn(config)
         self._config = config
         self._is_ready, self._kill_at_s = False, None
-        self._heartbeat_s = self._silent_s = 0.0
+        self._heartbeat_s = self._silent_s = self._still_s = 0.0
         self._looked_at_s = self._monotonic()
 
-    def look(self) -> Change:
-        """See what became of the worker since the last look; to be called about ten times a second."""
+    def look(self, *, others_answer: bool = False) -> Change:
+        """See what became of the worker since the last look; to be called about ten times a second.
+
+        Where `others_answer` a frozen one is ended at once: with none of them, late answers are better.
+        """
         if self._process is None:
             return Change.NOTHING
         now_s = self._monotonic()
@@ -95,11 +131,13 @@ class Place:
         heartbeat_s = self._row.heartbeat_s
         is_alive = self._is_ready and heartbeat_s != self._heartbeat_s
         self._silent_s = 0.0 if is_alive else self._silent_s + step_s
+        self._still_s = 0.0 if is_alive else self._still_s + min(_MAX_FROZEN_STEP_S, step_s)
         self._heartbeat_s = heartbeat_s
-        if self._silent_s >= (MAX_SILENCE_S if self._is_ready else START_TIMEOUT_S):
+        is_frozen = self._is_ready and self._is_frozen(self._process.pid) and others_answer
+        if is_frozen or self._silent_s >= (MAX_SILENCE_S if self._is_ready else START_TIMEOUT_S):
             _log.error("worker gives no sign of life: killed", worker=self.number)
             self._send(signal.SIGKILL)
-            self._silent_s = 0.0
+            self._silent_s = self._still_s = 0.0
         if not self._is_ready and self._row.phase in (Phase.SERVING, Phase.NOT_SERVING):
             self._is_ready, self._silent_s = True, 0.0
             return Change.READY
@@ -119,6 +157,14 @@ class Place:
         """End the worker now."""
         if self._process is not None:
             self._send(signal.SIGKILL)
+
+    def _is_frozen(self, pid: int) -> bool:
+        """Tell whether it has been silent for so long, and used no processor time meanwhile."""
+        if 0.0 < self._still_s <= _MAX_FROZEN_STEP_S:
+            self._cpu_when_silent = self._cpu_time(pid)
+        if self._still_s < FROZEN_S or self._cpu_when_silent is None:
+            return False
+        return self._cpu_time(pid) == self._cpu_when_silent
 
     def _send(self, number: signal.Signals) -> None:
         if self._process is not None:

@@ -6,7 +6,7 @@ counts on, so that no count ever falls. A worker writes its own row, the supervi
 
 from enum import IntEnum
 
-from verifier.counters import ROW_WORDS, Counter, Counters
+from verifier.counters import LEVELS, ROW_WORDS, Counters
 
 # The state has a cache line of its own, or each heartbeat would take the line of the counts away.
 _STATE_WORDS = 8
@@ -14,8 +14,6 @@ ROW_BYTES = 8 * (ROW_WORDS + _STATE_WORDS)
 
 _PID, _PHASE, _DRAIN = 0, 1, 2  # words of the state
 _HEARTBEAT = 3
-# Those of the counts that are levels: they end with the process.
-_LEVELS = (Counter.STREAMS_OPEN,)
 
 
 class Phase(IntEnum):
@@ -43,7 +41,7 @@ class Row:
         for place in (_PID, _PHASE, _DRAIN):
             self._words[place] = 0
         self._seconds[_HEARTBEAT] = 0.0
-        for level in _LEVELS:
+        for level in LEVELS:
             self.counters.row[level] = 0
 
     @property

@@ -5,6 +5,7 @@ An engine makes one, calls `tick` ten times a second from when it answers calls,
     config = inherited_config()
     die_with_supervisor(config.life_fd)
     worker = Worker(config, set_serving=...)
+    worker.prepare()   last before it listens
     ... listen, answer calls by worker.calls ...
     worker.tick()      again and again, in one thread or task
     worker.drain()     when it is told to finish
@@ -104,6 +105,14 @@ class Worker:
         """Whether the supervisor wants the worker to finish; an engine that gets no signal asks this."""
         return self._row.is_to_drain
 
+    def prepare(self) -> None:
+        """Take what was published meanwhile and tell health, before the first call can come.
+
+        The supervisor does not hear of it: it takes a worker that ticks for one that answers.
+        """
+        self._take_documents()
+        self.set_serving(self._what_is_missing() is None)
+
     def tick(self) -> None:
         """Do what is to be done ten times a second."""
         self._take_documents()
@@ -131,8 +140,11 @@ class Worker:
             with contextlib.suppress(WireError):
                 self._key_sets.offer(signed)
 
+    def _what_is_missing(self) -> str | None:
+        return self.calls.not_ready() or self._gatekeeper.not_ready()
+
     def _tell_health(self) -> None:
-        missing = self.calls.not_ready() or self._gatekeeper.not_ready()
+        missing = self._what_is_missing()
         if missing == self._missing:
             return
         self._missing = missing

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from verifier.limits import Limits
+from verifier.tracing import TraceConfig
 from verifier.verdict import Policy
 
 
@@ -49,6 +50,7 @@ class WorkerConfig:
     run_folder: Path  # sockets and files of this run, removed at the end
     shared_fd: int
     life_fd: int  # at its end when the supervisor is gone
+    trace: TraceConfig | None = None  # None: no traces
     cors_origins: tuple[str, ...] = ()  # Envoy engine: web pages that may call from a browser
 
     def to_json(self) -> str:
@@ -59,7 +61,7 @@ class WorkerConfig:
     def from_json(cls, text: str) -> "WorkerConfig":
         """Return what to_json wrote."""
         fields: dict[str, Any] = json.loads(text)
-        tls, journal = fields["tls"], fields["journal"]
+        tls, journal, trace = fields["tls"], fields["journal"], fields["trace"]
         fields |= {
             "root_public_key": base64.b64decode(fields["root_public_key"]),
             "policy": Policy(**fields["policy"]),
@@ -68,6 +70,7 @@ class WorkerConfig:
             "tls": TlsFiles(**{name: path and Path(path) for name, path in tls.items()}) if tls else None,
             "journal": Path(journal) if journal else None,
             "run_folder": Path(fields["run_folder"]),
+            "trace": TraceConfig(**trace) if trace else None,
             "cors_origins": tuple(fields["cors_origins"]),
         }
         return cls(**fields)

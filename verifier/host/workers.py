@@ -10,7 +10,7 @@ import structlog
 
 from verifier.errors import VerifierError
 from verifier.host.engine import Engine
-from verifier.host.place import Change, Place
+from verifier.host.place import Change, Place, cpu_time
 from verifier.host.restarts import MAX_DELAY_S, Restarts
 from verifier.host.rows import Row
 from verifier.host.worker_config import WorkerConfig
@@ -42,9 +42,15 @@ class Workers:
         count: int,
         configure: Callable[[int], WorkerConfig],
         monotonic: Callable[[], float],
+        cpu_time: Callable[[int], int | None] = cpu_time,
     ) -> None:
-        """`rows` has one more than `count`. `configure` returns the configuration for a place, by number."""
-        self._places = [Place(number, row, engine, monotonic=monotonic) for number, row in enumerate(rows)]
+        """`rows` has one more than `count`. `configure` returns the configuration for a place, by number;
+        `cpu_time` is as in Place.
+        """
+        self._places = [
+            Place(number, row, engine, monotonic=monotonic, cpu_time=cpu_time)
+            for number, row in enumerate(rows)
+        ]
         self._count = count
         self._configure = configure
         self._monotonic = monotonic
@@ -100,7 +106,8 @@ class Workers:
     def look(self) -> None:
         """Start what is due and go on with a rolling restart; raises NeverReady or WorkersFailed."""
         for place in self._places:
-            self._note(place, place.look())
+            others_answer = any(other.is_answering for other in self._places if other is not place)
+            self._note(place, place.look(others_answer=others_answer))
         if self._is_first_start and self.are_all_ready:
             self._is_first_start = False
         now_s = self._monotonic()

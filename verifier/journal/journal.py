@@ -23,6 +23,7 @@ import structlog
 
 from verifier.counters import Counter, Counters
 from verifier.journal.segments import SEGMENT_BYTES, create_folder, create_segment, drop_oldest, remove_closed
+from verifier.trouble import classify
 from verifier.wire.scan_log import read_frames
 
 # The bound counts a segment that is being written as a full one. This many of them may be.
@@ -122,7 +123,7 @@ class Journal:
         except OSError as error:
             self._room = min(self._room, -1)
             self._has_failed = True
-            self._report(_name(error))
+            self._report(error)
         finally:
             self._opening.release()
 
@@ -137,7 +138,7 @@ class Journal:
         except OSError as error:
             # The new segment is good all the same; the next one looks again.
             self._has_failed = True
-            self._report(_name(error))
+            self._report(error)
             return
         if dropped:
             self._counters.add(Counter.JOURNAL_DROPPED_BYTES, dropped)
@@ -159,18 +160,25 @@ class Journal:
         self._has_failed = True
         if error is not None and error.errno not in _DISK_FULL:
             self._room = -1
-        self._report("written in part" if error is None else _name(error))
+        if error is None and written:
+            error = OSError(errno.ENOSPC, "written in part")
+        # Without a segment a write fails for what kept us from having one, which was told already.
+        if self._trouble is None or (error is not None and error.errno != errno.EBADF):
+            self._report(error or OSError(errno.EBADF, "there is no segment"))
 
-    def _report(self, trouble: str | None) -> None:
+    def _report(self, trouble: OSError | None) -> None:
+        self._counters.set_trouble(Counter.JOURNAL_TROUBLE, None if trouble is None else classify(trouble))
         if trouble is None:
             self._trouble = None
             with _LOG_MAY_FAIL:
                 _log.info("scan log is written again")
         elif self._trouble is None:
-            self._trouble = trouble
+            self._trouble = _name(trouble)
             with _LOG_MAY_FAIL:
                 _log.error(
-                    "scan log cannot be written, verdicts go on", folder=str(self._folder), trouble=trouble
+                    "scan log cannot be written, verdicts go on",
+                    folder=str(self._folder),
+                    trouble=self._trouble,
                 )
 
 

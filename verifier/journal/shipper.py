@@ -71,7 +71,9 @@ class Shipper:
     ) -> None:
         """Ship `folder`, which is made; raises ValueError for a URL that is not one of Redis."""
         self._folder = folder
-        self._redis = connect(redis_url, reply_timeout_s=REPLY_TIMEOUT_S, client_name="gatelight-journal")
+        self._redis = connect(
+            redis_url, reply_timeout_s=REPLY_TIMEOUT_S, client_name="gatelight-journal", key=SCANS_KEY
+        )
         self._unix_time = unix_time
         self._max_stream_batches = max_stream_batches
         self._lock: int | None = None

@@ -5,11 +5,14 @@
     gatelight:scans           stream of batches. Fields: j journal id (16 hex digits, one a journal folder),
                               n batch number in decimal, ascending by journal, p the number of the batch
                               before it (0 or no field: it needs none), e frames, maybe none
-    gatelight:scans:archived  hash: journal id -> the number up to which all batches are in the archive. Some
+    gatelight:scans:archived:{gatelight:scans}
+                              hash: journal id -> the number up to which all batches are in the archive. Some
                               40 bytes a journal folder that ever was; they stay
-    gatelight:scans:shipped:<journal id>
+    gatelight:scans:shipped:{gatelight:scans}:<journal id>
                               what the shipper has put into the stream, written with the batches in one MULTI,
                               for 30 days; its own affair (verifier/journal/shipped.py)
+
+The hash tag `{gatelight:scans}` is the name of the stream: in a Redis Cluster all of it lies on one node.
 
 The archive reads through the consumer group `archive`. When a batch is in its database, it acknowledges and
 deletes the stream entry and, if the batch before is noted, notes the number in one MULTI. Only then are the
@@ -23,8 +26,9 @@ import zlib
 from collections.abc import Iterator
 
 SCANS_KEY = "gatelight:scans"
-ARCHIVED_KEY = "gatelight:scans:archived"
-SHIPPED_KEY_PREFIX = "gatelight:scans:shipped:"
+SCANS_TAG = "{gatelight:scans}"
+ARCHIVED_KEY = f"gatelight:scans:archived:{SCANS_TAG}"
+SHIPPED_KEY_PREFIX = f"gatelight:scans:shipped:{SCANS_TAG}:"
 ARCHIVE_GROUP = "archive"
 JOURNAL_FIELD = b"j"
 NUMBER_FIELD = b"n"
@@ -43,7 +47,7 @@ _MAGIC_BYTES = struct.pack("<H", _MAGIC)
 
 
 def frame(entry: bytes) -> bytes:
-    """Return an entry in its frame."""
+    """Return an entry, which is not empty, in its frame."""
     return _HEAD.pack(_MAGIC, len(entry), zlib.crc32(entry)) + entry
 
 
@@ -57,7 +61,9 @@ def read_frames(content: bytes) -> Iterator[tuple[int, bytes]]:
         magic, length, crc = _HEAD.unpack_from(content, at)
         begin = at + _HEAD.size
         end = begin + length
-        if magic == _MAGIC and length <= MAX_ENTRY_BYTES:
+        # No entry is empty. "GL" and zeros would be one: the begin of a frame, and a part of the file that a
+        # power cut left unwritten.
+        if magic == _MAGIC and 0 < length <= MAX_ENTRY_BYTES:
             if end > len(content):
                 # Incomplete, or a damaged head: then a sound frame follows somewhere behind it.
                 if (at := _next_frame(content, at + 1)) < 0:

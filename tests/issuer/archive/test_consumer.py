@@ -165,7 +165,7 @@ def test_a_second_archive_stands_by_and_takes_over_what_a_dead_one_took(
     second.turn()
     assert second.slept == [1.0]
     assert second.scan_ids() == []
-    client.delete("gatelight:scans:archive")  # the lease of the dead one ends
+    client.delete(LEASE_KEY)  # the lease of the dead one ends
     second.turn()
     assert second.scan_ids() == ["a"]
     assert not first.stream.acknowledge(taken)

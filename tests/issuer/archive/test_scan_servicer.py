@@ -22,6 +22,7 @@ from issuer.scan_servicer import ScanServicer
 from issuer.v1 import scans_pb2 as pb
 from tests.issuer.archive.passages import passage, rows
 from tests.issuer.cli.commands import Run, read_json, read_lines, runs_against
+from tests.issuer.conftest import QUICK_N
 from tests.issuer.running_issuer import RunningIssuer
 
 NOW_MS = int(time.time() * 1000) // 1000 * 1000
@@ -35,7 +36,7 @@ def issuer(tmp_path_factory: pytest.TempPathFactory, shared_redis_url: str) -> I
     from issuer import key_file
 
     before = key_file._N, key_file._ACCEPTED_N
-    key_file._N, key_file._ACCEPTED_N = 1 << 10, (1 << 10, 1 << 14)
+    key_file._N, key_file._ACCEPTED_N = QUICK_N, (QUICK_N, 1 << 14)
     try:
         issuer = RunningIssuer(tmp_path_factory.mktemp("scans"), shared_redis_url)
     finally:

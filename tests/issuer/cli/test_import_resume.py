@@ -18,8 +18,9 @@ from tests.eventually import eventually
 from tests.issuer.cli.commands import Run, start, write_lines
 from tests.issuer.cli.test_imports import HEADER, holder_lines, holders, rejected
 from tests.issuer.running_issuer import RunningIssuer
+from tests.quick_stage import quick_stages
 
-ROWS = 12_000
+ROWS = 9_000
 
 
 def progress_of(file: Path) -> Path:
@@ -81,14 +82,14 @@ def test_the_output_of_credentials_has_each_once_after_kill_9(
     run: Run, running_issuer: RunningIssuer, tmp_path: Path
 ) -> None:
     run("holder", "import", write_lines(tmp_path / "h.csv", [HEADER, *holder_lines(1)]), "--apply")
-    orders = [f"o-{number},PAPER,1" for number in range(20_000)]
+    orders = [f"o-{number},PAPER,1" for number in range(12_000)]
     file = write_lines(tmp_path / "orders.csv", ["external_id,kind,holder_id", *orders])
     output = tmp_path / "issued.csv"
     kills = 0
     while True:
         arguments = ("credential", "issue", "--from", file, "--output", output, "--apply")
         process = start(running_issuer, *arguments)
-        if has_reached(process, file, line_of(file) + 4_000):
+        if has_reached(process, file, line_of(file) + 3_000):
             process.kill()
             kills += 1
         process.communicate()
@@ -97,7 +98,7 @@ def test_the_output_of_credentials_has_each_once_after_kill_9(
     assert kills >= 2
     with output.open(newline="") as written:
         rows = list(csv.reader(written))
-    assert rows == [["external_id", "credential_index"], *([f"o-{n}", str(n + 1)] for n in range(20_000))]
+    assert rows == [["external_id", "credential_index"], *([f"o-{n}", str(n + 1)] for n in range(12_000))]
 
 
 def test_ctrl_c_says_how_to_go_on_and_the_rerun_does(
@@ -198,7 +199,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_goes_in(
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Stage]:
-    with stage(tmp_path) as running:
+    with quick_stages(), stage(tmp_path) as running:
         yield running
 
 

@@ -9,11 +9,6 @@ from issuer.register.database import Database
 from tests.issuer.keys.turning import Turning
 
 
-@pytest.fixture(autouse=True)
-def _cheap_key_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("issuer.key_file._N", 1 << 14)
-
-
 @pytest.fixture
 def turning(database: Database, tmp_path: Path) -> Turning:
     """A rotation on a new register, with SQLite and with PostgreSQL."""

@@ -11,6 +11,7 @@ from tests.eventually import eventually
 from verifier.access.breaker import FAILURES, PAUSE_S
 from verifier.access.entry_store import KEY_PREFIX, EntryStore
 from verifier.access.late_claims import MAX_BATCH
+from verifier.trouble import Trouble
 
 _TTL_MS = 60_000
 # Enough for a machine that does ten other things: what is told apart here is an answer from none at all.
@@ -167,12 +168,36 @@ def test_a_redis_that_is_gone_and_comes_back_is_found_again(own_redis: EmbeddedR
     own_redis.kill()
     try:
         assert store.claim("1:aa", b"first", _TTL_MS) is None
-        eventually(lambda: store._is_down)
+        eventually(lambda: store.is_down)
         own_redis.restart()
         store._budget_s = _LONG_S
-        eventually(lambda: not store._is_down)
+        eventually(lambda: not store.is_down)
         clock.now += PAUSE_S
         assert store.claim("1:aa", b"first", _TTL_MS) is True
+    finally:
+        store.close()
+
+
+def test_trouble_is_told_when_it_is_more_than_a_late_answer_and_ends_without_another_claim(
+    own_redis: EmbeddedRedis,
+) -> None:
+    told: list[Trouble | None] = []
+    clock = _SteppedClock()
+    store = EntryStore(own_redis.url, budget_s=_LONG_S, monotonic=clock, tell=told.append)
+    try:
+        assert store.claim("1:aa", b"first", _TTL_MS) is True
+        with redis.Redis.from_url(own_redis.url) as client:
+            client.replicaof("127.0.0.1", 1)
+            for _ in range(FAILURES):
+                assert told == []
+                clock.now += PAUSE_S
+                assert store.claim("1:bb", b"first", _TTL_MS) is None
+            eventually(lambda: told[-1:] == [None])  # to read, it answers
+            assert told[0] is Trouble.REDIS_READ_ONLY
+            store.claim_later("1:bb", b"first", _TTL_MS)  # which it does not take
+            eventually(lambda: told[-1] is Trouble.REDIS_READ_ONLY)
+            client.replicaof("NO", "ONE")
+        eventually(lambda: told[-1] is None)
     finally:
         store.close()
 

@@ -9,6 +9,7 @@ import redis
 from tests.signer import Signer
 from verifier.access.gate_list_follower import GateListFollower
 from verifier.access.gate_lists import GateLists
+from verifier.errors import StatusMissing
 from verifier.key_set_follower import KeySets
 from verifier.wire import cose
 from verifier.wire.ed25519 import VerifyingKey
@@ -146,7 +147,8 @@ def test_a_refused_list_is_trouble_at_each_look_and_leaves_the_old_one(
             with pytest.raises(GateListError):
                 supervisor.follower.refresh()
     supervisor.redis.delete(GATE_LIST_KEY)
-    supervisor.follower.refresh()
+    with pytest.raises(StatusMissing):
+        supervisor.follower.refresh()
     supervisor.redis.set(GATE_LIST_KEY, good)
     supervisor.follower.refresh()
     assert supervisor.publisher.published == [good]

@@ -37,8 +37,11 @@ class FakeVerifier(pb_grpc.VerifierServiceServicer):
     a function of the request, or fail. When it is empty, `answer` answers.
     """
 
-    def __init__(self, *, port: int = 0, credentials: grpc.ServerCredentials | None = None) -> None:
+    def __init__(
+        self, *, port: int = 0, credentials: grpc.ServerCredentials | None = None, threads: int = 8
+    ) -> None:
         """With `credentials` it serves TLS."""
+        self._threads = threads
         self.answer: Callable[[pb.VerifyCodeRequest], pb.VerifyCodeResponse] = green
         self.script: deque[Failure | Callable[[pb.VerifyCodeRequest], pb.VerifyCodeResponse]] = deque()
         self.scans: list[pb.VerifyCodeRequest] = []
@@ -64,7 +67,9 @@ class FakeVerifier(pb_grpc.VerifierServiceServicer):
 
     def start(self) -> None:
         """Serve, on the same port as before."""
-        self._server = grpc.server(futures.ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
+        self._server = grpc.server(
+            futures.ThreadPoolExecutor(self._threads), options=[("grpc.so_reuseport", 0)]
+        )
         pb_grpc.add_VerifierServiceServicer_to_server(self, self._server)
         if self._credentials is None:
             self._port = self._server.add_insecure_port(self.target)

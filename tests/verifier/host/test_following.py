@@ -3,18 +3,24 @@
 import contextlib
 import errno
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 from structlog.testing import capture_logs
 
+from tests.eventually import eventually
 from tests.signer import Signer
 from tests.verifier.journal.scans import open_journal, scan
+from tests.verifier.status_in_redis import StatusInRedis
 from verifier.errors import SettingsError
 from verifier.host.following import Following
 from verifier.host.shared import SharedMemory
 from verifier.journal.shipper import Shipper
+from verifier.trouble import WELL, Part, Trouble
+from verifier.wire.status_store import GATE_LIST_KEY, KEY_SET_KEY, feed_key
 
 _NOWHERE = "redis://127.0.0.1:1/0"
 
@@ -107,3 +113,62 @@ def test_nothing_is_said_to_wait_in_a_folder_that_is_gone(tmp_path: Path) -> Non
     assert not [log for log in logs if "waits on the disk" in log["event"]]
     (error,) = [log for log in logs if log["event"].startswith("scan log is not shipped")]
     assert str(folder) in error["trouble"]
+
+
+def _end(following: Following) -> None:
+    """Let the loops end, which in a verifier end with the process, and close what they have open."""
+    for loop in following._loops:
+        loop._stopping.set()
+        loop.wake()
+    for loop in following._loops:
+        loop.stop()
+        with contextlib.suppress(AttributeError):  # the clock's has nothing open
+            loop._step.__self__.close()  # type: ignore[attr-defined]
+    for _, follower in following._mirrors:
+        follower._reader.close()
+
+
+def test_a_gate_list_is_taken_as_soon_as_its_signer_is_known(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("verifier.host.following.KEY_SET_REFRESH_S", 0.01)
+    monkeypatch.setattr("verifier.host.following.GATE_LIST_REFRESH_S", 60.0)
+    signer, now = Signer(), int(time.time())
+    shared = SharedMemory.create(partitions=1, capacity=16, rows=2)
+    following = Following(shared, root=signer.root, redis_url=redis_url, journal=None)
+    looking = following._gate_list_looking
+    following.start()
+    eventually(lambda: looking.step_s is not None)  # it has looked, and knew no signer
+    with redis.Redis.from_url(redis_url) as client:
+        client.set(GATE_LIST_KEY, signer.gate_list(issued_at=now))
+        client.set(KEY_SET_KEY, signer.key_set(issued_at=now))
+    eventually(lambda: shared.gate_list.version == 1, timeout_s=5)
+    _end(following)
+
+
+def test_what_lies_in_an_empty_redis_is_trouble_with_key_set_and_mirror(redis_url: str) -> None:
+    shared = SharedMemory.create(partitions=1, capacity=16, rows=2)
+    following = Following(shared, root=Signer().root, redis_url=redis_url, journal=None)
+    following.start()
+    for part in (Part.KEY_SET, Part.MIRROR):
+        eventually(lambda part=part: following.health()[part][0].trouble is Trouble.NOT_THERE)  # type: ignore[misc]
+    assert following.health()[Part.GATE_LIST] == [WELL]  # gates show nothing, so there need be none
+    assert Part.SCAN_LOG not in following.health()
+    gauges = {gauge.name: gauge.read() for gauge in following.gauges() if gauge.name != "status_age_seconds"}
+    assert gauges["key_set_left_seconds"] is None
+    assert gauges["feed_lag_seconds"] == gauges["mirror_loads"] == 0
+    _end(following)
+
+
+def test_a_stranger_in_the_feed_is_trouble_long_enough_to_be_seen(redis_url: str) -> None:
+    shared = SharedMemory.create(partitions=1, capacity=16, rows=2)
+    following = Following(shared, root=Signer().root, redis_url=redis_url, journal=None)
+    with redis.Redis.from_url(redis_url) as client:
+        StatusInRedis(client).rebuild(b"e1", {1: 5})
+        following.start()
+        eventually(lambda: following.health()[Part.MIRROR] == [WELL] and shared.generations[0])
+        client.xadd(feed_key(0), {"e": b"stranger", "u": b"\x01\0\0\0" + b"\x05" * 8})
+        eventually(lambda: following.health()[Part.MIRROR] != [WELL])
+    (health,) = following.health()[Part.MIRROR]
+    assert health.trouble is Trouble.NOT_STATUS
+    _end(following)

@@ -1,7 +1,8 @@
 """What a verifier knew is there again after a restart, with its true age, or it is not there at all."""
 
-import os
+import shutil
 import time
+import zlib
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.embedded_redis import EmbeddedRedis
+from tests.eventually import eventually
 from tests.signer import Signer
 from tests.verifier.engines.serving import TIMEOUT_S, publish, serving, stub
-from verifier.host.kept_state import MIRROR, KeptState, NotKept
+from verifier.host.kept_state import GATE_LIST, KEY_SETS, MIRROR, KeptState, NotKept
 from verifier.host.shared import SharedMemory
 from verifier.host.shared_mirror import SharedMirror, SharedPartition
 from verifier.v1 import verifier_pb2 as pb
@@ -49,6 +51,10 @@ def kept(folder: Path, shared: SharedMemory, clock: Clock, root_key_id: bytes = 
     )
     state.make_folder()
     return state
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 def follow(shared: SharedMemory, records: dict[int, int], current_at_s: float) -> None:
@@ -103,9 +109,9 @@ def test_saving_takes_no_memory_for_shards_that_nobody_has(tmp_path: Path) -> No
 def test_the_folder_and_what_lies_in_it_are_for_the_owner_alone(tmp_path: Path) -> None:
     shared = memory()
     follow(shared, {1: 7}, 1_000.0)
-    state = kept(tmp_path / "state", shared, Clock())
-    state.save_mirror()
-    state.keep("key-sets", b"signed")
+    shared.key_sets.write(b"signed")
+    kept(tmp_path / "state", shared, Clock()).save()
+    assert names(tmp_path / "state") == [KEY_SETS, MIRROR]
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "state").iterdir()} == {0o600}
 
@@ -176,42 +182,112 @@ def test_a_damaged_mirror_is_not_used(
     assert not any(again.generations)
 
 
-def test_a_folder_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
-    clock, shared = Clock(), memory()
-    state = kept(tmp_path / "state", shared, clock)
-    (tmp_path / "state").rmdir()
+def test_a_folder_that_cannot_be_written_stops_nothing_and_is_told_of_until_all_is_in_it(
+    tmp_path: Path,
+) -> None:
+    clock, shared, folder = Clock(), memory(), tmp_path / "state"
+    state = kept(folder, shared, clock)
+    folder.rmdir()
+    folder.touch()
     follow(shared, {1: 7}, clock.boot_s)
-    state.save_mirror()
-    state.keep("key-sets", b"signed")
-    assert state.kept("key-sets") == b""
+    shared.gate_list.write(b"signed")
+    state.save()
+    for _ in range(3):
+        with pytest.raises(OSError, match="File exists"):
+            state.step()
+        clock.go_on(1)
+    assert state.kept(GATE_LIST) == b""
+    folder.unlink()
+    state.step()
+    assert state.kept(GATE_LIST) == b"signed"
+    assert kept(folder, memory(), clock).load_mirror(max_age_s=_DAY_S) == pytest.approx(3)
+
+
+def test_a_mirror_that_could_not_be_written_is_tried_again_after_ten_seconds_and_told_of_until_then(
+    tmp_path: Path,
+) -> None:
+    clock, shared = Clock(), memory()
+    follow(shared, {1: 7}, clock.boot_s)
+    state = kept(tmp_path, shared, clock)
+    (tmp_path / MIRROR).mkdir()
+    for _ in range(10):
+        with pytest.raises(IsADirectoryError):
+            state.step()
+        if names(tmp_path) != []:
+            (tmp_path / MIRROR).rmdir()
+        clock.go_on(1)
+    state.step()
+    assert names(tmp_path) == [MIRROR]
+
+
+def test_a_document_is_kept_again_when_it_is_newer_and_whatever_is_lost_from_the_folder(
+    tmp_path: Path,
+) -> None:
+    clock, shared = Clock(), memory()
+    follow(shared, {1: 7}, clock.boot_s)
+    shared.key_sets.write(b"first")
+    state = kept(tmp_path, shared, clock)
+    state.step()
+    shared.key_sets.write(b"second")
+    state.keep(KEY_SETS)
+    state.step()
+    assert state.kept(KEY_SETS) == b"second"
+    for name in (KEY_SETS, MIRROR):
+        (tmp_path / name).unlink()
+    state.step()
+    assert names(tmp_path) == [KEY_SETS, MIRROR]
+
+
+def test_what_a_killed_run_left_half_written_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    left, other = tmp_path / f".{MIRROR}.0a1b2c3d", tmp_path / ".notes.0a1b2c3d"
+    left.touch()
+    other.touch()
+    kept(tmp_path, memory(), Clock())
+    assert (left.exists(), other.exists()) == (False, True)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b'{"root_key_id": "0000000000000000", "partitions": 1, "current_at": [NaN]}',
+        b'{"root_key_id": "0000000000000000", "partitions": Infinity, "current_at": []}',
+        b"[" * 100_000,
+        b"{}",
+    ],
+)
+def test_a_header_of_nonsense_is_no_mirror(tmp_path: Path, header: bytes) -> None:
+    content = b"GLkept01" + len(header).to_bytes(4, "little") + header
+    content += (2**32 - 1).to_bytes(4, "little") + bytes(4) + zlib.crc32(header).to_bytes(4, "little")
+    (tmp_path / MIRROR).write_bytes(content)
+    again = memory()
+    with pytest.raises(NotKept, match="header is damaged"):
+        kept(tmp_path, again, Clock()).load_mirror(max_age_s=_DAY_S)
+    assert not any(again.generations)
+
+
+@pytest.fixture(scope="module")
+def kept_by_a_verifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a verifier with key set 9 kept when it ended."""
+    folder = tmp_path_factory.mktemp("kept")
+    with EmbeddedRedis(folder) as server:
+        publish(server.url)
+        with redis.Redis.from_url(server.url) as client:
+            client.set(KEY_SET_KEY, Signer().key_set(issued_at=int(time.time()), version=9))
+        with serving("grpcio", server.url, folder):
+            pass
+    return folder / "journal" / "state"
 
 
 @pytest.mark.parametrize("engine", ["grpcio", "envoy"])
-def test_a_verifier_that_starts_while_redis_is_down_answers_from_its_disk_or_not_at_all(
-    engine: str, own_redis: EmbeddedRedis, tmp_path: Path
+def test_a_verifier_answers_from_its_disk_while_redis_is_down_and_refuses_a_redis_that_is_older(
+    engine: str, kept_by_a_verifier: Path, own_redis: EmbeddedRedis, tmp_path: Path
 ) -> None:
-    publish(own_redis.url)
-    with serving(engine, own_redis.url, tmp_path):
-        pass
-    (tmp_path / "port").unlink()
+    shutil.copytree(kept_by_a_verifier, tmp_path / "journal" / "state")
     own_redis.kill()
     with serving(engine, own_redis.url, tmp_path) as served, served.channel() as channel:
         answer = stub(channel).VerifyCode(served.scan(), timeout=TIMEOUT_S)
         assert answer.verdict == pb.VERDICT_GREEN
         assert answer.status_age_ms > 0
-
-
-def test_a_redis_older_than_what_is_on_the_disk_is_refused_after_a_restart(
-    own_redis: EmbeddedRedis, tmp_path: Path
-) -> None:
-    publish(own_redis.url)
-    with redis.Redis.from_url(own_redis.url) as client:
-        client.set(KEY_SET_KEY, Signer().key_set(issued_at=int(time.time()), version=9))
-    with serving("grpcio", own_redis.url, tmp_path):
-        pass
-    (tmp_path / "port").unlink()
-    publish(own_redis.url)  # key set 1
-    with serving("grpcio", own_redis.url, tmp_path) as served:
-        log = served.log
-    assert "expected a version above 9, got 1" in log.read_text()
-    assert os.listdir(tmp_path / "journal" / "state")  # noqa: PTH208
+        own_redis.restart()
+        publish(own_redis.url)  # key set 1
+        eventually(lambda: "expected a version above 9, got 1" in served.log.read_text())

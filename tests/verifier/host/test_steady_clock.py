@@ -2,7 +2,13 @@
 
 import pytest
 
-from verifier.host.steady_clock import HOLD_S, TOLERANCE_S, ClockKeeper, SteadyClock
+from verifier.host.steady_clock import (
+    HOLD_S,
+    TOLERANCE_S,
+    ClockKeeper,
+    SteadyClock,
+    is_kept_by_time_server,
+)
 
 _NOON = 1_800_000_000.0
 _DAY_S = 86_400.0
@@ -16,7 +22,10 @@ class Machine:
         self.wall_lead_s = _NOON - self.up_s
         self.lead = memoryview(bytearray(8)).cast("d")
         self.lead[0] = self.wall_lead_s
-        self.keeper = ClockKeeper(self.lead, wall=self.wall, monotonic=lambda: self.up_s)
+        self.is_kept = True
+        self.keeper = ClockKeeper(
+            self.lead, wall=self.wall, monotonic=lambda: self.up_s, is_kept=lambda: self.is_kept
+        )
         self.clock = SteadyClock(self.lead, monotonic=lambda: self.up_s)
 
     def wall(self) -> float:
@@ -97,6 +106,31 @@ def test_a_witness_that_is_heard_no_more_says_nothing(machine: Machine) -> None:
     machine.run(HOLD_S + 40)
     assert machine.clock() == machine.wall()
     assert machine.keeper.witness_difference_s is None
+
+
+def test_a_clock_that_a_time_server_sets_right_after_the_start_is_followed(machine: Machine) -> None:
+    machine.is_kept = False
+    machine.run(10)
+    machine.wall_lead_s += _DAY_S
+    machine.run(5)
+    assert machine.clock() == _NOON + 15
+    machine.is_kept = True
+    machine.run(1)
+    assert machine.clock() == machine.wall()
+
+
+def test_a_clock_that_leaps_under_a_time_server_is_held_although_it_is_kept_again(machine: Machine) -> None:
+    machine.run(10)
+    machine.wall_lead_s += _DAY_S
+    machine.is_kept = False
+    machine.run(5)
+    machine.is_kept = True
+    machine.run(HOLD_S - 10)
+    assert machine.clock() == _NOON + 5 + HOLD_S
+
+
+def test_the_system_says_whether_a_time_server_keeps_its_clock() -> None:
+    assert is_kept_by_time_server() in (True, False)
 
 
 def test_a_process_held_up_between_two_readings_sees_no_leap() -> None:

@@ -106,6 +106,19 @@ def test_a_worker_that_starts_late_answers_before_its_first_tick(supervised: Sup
     worker.close()
 
 
+def test_a_worker_that_was_prepared_tells_health_and_nothing_to_the_supervisor(
+    supervised: Supervised,
+) -> None:
+    worker = supervised.worker()
+    supervised.publish()  # after the worker was made, before it listens
+    worker.prepare()
+    assert (supervised.health, supervised.phase()) == ([True], Phase.STARTING)
+    assert _verify(worker).verdict == pb.VERDICT_MALFORMED
+    worker.tick()
+    assert supervised.phase() is Phase.SERVING
+    worker.close()
+
+
 def test_a_worker_counts_and_beats_in_its_own_row(supervised: Supervised) -> None:
     supervised.publish()
     worker = supervised.worker()

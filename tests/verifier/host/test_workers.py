@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from verifier.host.engine import Process
-from verifier.host.place import GRACE_MARGIN_S, MAX_SILENCE_S, START_TIMEOUT_S
+from verifier.host.place import FROZEN_S, GRACE_MARGIN_S, MAX_SILENCE_S, START_TIMEOUT_S
 from verifier.host.restarts import MAX_DEATHS, MAX_DELAY_S, WITHIN_S, Restarts
 from verifier.host.rows import Phase, Row
 from verifier.host.shared import SharedMemory
@@ -78,6 +78,7 @@ class Stage:
 
     def __init__(self, count: int = 2) -> None:
         self.now = 1_000.0
+        self.cpu_time: int | None = None  # of every process; None: not to be known
         self.count = count
         self.engine = FakeEngine()
         self.rows: tuple[Row, ...] = SharedMemory.create(partitions=1, capacity=16, rows=count + 1).rows
@@ -87,6 +88,7 @@ class Stage:
             count=count,
             configure=self.configure("first"),
             monotonic=lambda: self.now,
+            cpu_time=lambda _: self.cpu_time,
         )
 
     def configure(self, name: str) -> Configure:
@@ -199,7 +201,35 @@ def test_a_frozen_worker_is_killed_and_started_again(stage: Stage) -> None:
     assert stage.workers.are_all_ready
 
 
+def test_a_worker_that_uses_no_processor_time_is_killed_while_gates_still_wait_for_it(stage: Stage) -> None:
+    stage.cpu_time = 7
+    frozen = stage.alive[0]
+    stage.pass_time(FROZEN_S - 0.2, frozen=frozen)
+    assert frozen.code is None
+    stage.pass_time(0.4, frozen=frozen)
+    assert frozen.signals == [signal.SIGKILL]
+
+
+def test_a_worker_that_is_late_and_busy_is_left_its_time(stage: Stage) -> None:
+    stage.cpu_time = 7
+    busy = stage.alive[0]
+    for _ in range(int(2 * MAX_SILENCE_S) - 1):
+        stage.pass_time(0.5, frozen=busy)
+        stage.cpu_time += 1
+    assert not busy.signals
+
+
+def test_the_only_worker_is_left_its_time() -> None:
+    stage = Stage(count=1)
+    stage.workers.start()
+    stage.pass_time(0.1)
+    stage.cpu_time = 7
+    stage.pass_time(MAX_SILENCE_S - 0.5, frozen=stage.alive[0])
+    assert not stage.alive[0].signals
+
+
 def test_a_supervisor_that_was_frozen_itself_kills_nobody(stage: Stage) -> None:
+    stage.cpu_time = 7
     stage.now += 3_600
     stage.workers.look()
     stage.pass_time(MAX_SILENCE_S)

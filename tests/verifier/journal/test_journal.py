@@ -14,6 +14,7 @@ from tests.verifier.journal.scans import frames, numbers_in, numbers_on_disk, sc
 from verifier.counters import Counter, Counters
 from verifier.journal.journal import Journal
 from verifier.journal.segments import list_segments
+from verifier.trouble import Trouble, from_number
 
 LIMIT_BYTES = 1 << 20
 
@@ -56,6 +57,10 @@ def open_journal(tmp_path: Path, counters: Counters, clock: Clock) -> Iterator[C
 
 def _failed(counters: Counters) -> int:
     return counters.get(Counter.JOURNAL_FAILED)
+
+
+def _trouble(counters: Counters) -> Trouble | None:
+    return from_number(counters.get(Counter.JOURNAL_TROUBLE))
 
 
 @contextlib.contextmanager
@@ -159,12 +164,17 @@ def test_a_full_disk_is_counted_and_the_same_file_used_once_there_is_space(
         clock.now += 1
         journal.append(frames([number, number]))
     assert _failed(counters) == 20
+    assert _trouble(counters) is Trouble.DISK_FULL
     assert len(segments_in(tmp_path)) == 1
     os.dup2(own, journal._descriptor)
     os.close(own)
     journal.append(scan(10))
     assert numbers_on_disk(tmp_path) == [10]
     assert _failed(counters) == 20
+    for number in range(11, 13):  # a second in which none failed
+        clock.now += 1
+        journal.append(scan(number))
+    assert _trouble(counters) is None
 
 
 def test_a_descriptor_that_went_bad_is_replaced_at_a_bounded_pace(
@@ -188,6 +198,7 @@ def test_a_folder_that_cannot_be_made_is_tried_again(
     blocker = tmp_path / "disk"
     blocker.write_text("not a folder")
     journal = open_journal(folder=blocker / "journal")
+    assert _trouble(counters) is Trouble.DISK
     journal.append(frames([1, 2]))
     assert _failed(counters) == 2
     blocker.unlink()

@@ -1,0 +1,170 @@
+"""Faults of processes: workers and supervisors that are killed, frozen, stopped or replaced under load."""
+
+import contextlib
+import resource
+import signal
+import socket
+from collections.abc import Sequence
+
+import psutil
+
+from loadtest.outages.fault import Fault, Metrics
+from loadtest.outages.host_scene import WORKERS, HostScene, host_scene, on_host, wait_until
+from loadtest.outages.scene import Verifier
+from loadtest.outages.signs import PREFIX, below
+from loadtest.processes import STOP_TIMEOUT_S, ProcessError
+
+# A worker that outlived its supervisor would open gates by a mirror that nobody keeps current.
+_WORKERS_GONE_S = 1.0
+# Of the descriptors that a worker may have; as the verifier's own rule (health_rules.py).
+_DESCRIPTORS_SHARE = 0.9
+_IDLE = 64
+_idle: list[socket.socket] = []
+
+
+def _kill_worker(scene: HostScene) -> None:
+    scene.asked_worker().kill()
+
+
+def _freeze_worker(scene: HostScene) -> None:
+    scene.asked_worker().suspend()
+
+
+def _all_workers_serve(scene: HostScene) -> None:
+    for verifier in scene.verifiers:
+        _wait_for_workers(verifier)
+
+
+def _wait_for_workers(verifier: Verifier) -> None:
+    wait_until(
+        lambda: verifier.metrics()[f"{PREFIX}workers_serving"] == WORKERS, f"{WORKERS} workers that serve"
+    )
+
+
+def _stop_supervisor(scene: HostScene) -> None:
+    """Raise ProcessError unless it ends in good order, its gates asking on meanwhile."""
+    process = scene.asked().process
+    process.send(signal.SIGTERM)
+    if code := process.wait(STOP_TIMEOUT_S):
+        raise ProcessError(f"{process.name} ended with {code}:\n{process.tail()}")
+
+
+def _kill_supervisor(scene: HostScene) -> None:
+    """Raise ProcessError when a worker lives on for longer than it may."""
+    verifier = scene.asked()
+    workers = verifier.workers()
+    verifier.process.kill()
+    wait_until(
+        lambda: not any(map(_lives, workers)), "workers that end with their supervisor", _WORKERS_GONE_S
+    )
+
+
+def _lives(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        # One that nobody has waited for is over.
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
+def _start_again(scene: HostScene) -> None:
+    for verifier in list(scene.verifiers):
+        if not verifier.process.is_running():
+            scene.start_again(verifier)
+
+
+def _roll(scene: HostScene) -> None:
+    """Have every worker of the verifier that is asked replaced, and wait until the old ones are gone."""
+    verifier = scene.asked()
+    before = set(verifier.workers())
+    verifier.process.send(signal.SIGHUP)
+    wait_until(
+        lambda: len(now := set(verifier.workers())) == WORKERS and not now & before, "workers that are new"
+    )
+    _wait_for_workers(verifier)
+
+
+def _exhaust_descriptors(scene: HostScene) -> None:
+    """Let the workers of the verifier that is asked have no more files than now, and have many come."""
+    verifier = scene.asked()
+    for worker in verifier.workers():
+        _, hard = resource.prlimit(worker.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (worker.num_fds(), hard))
+    host, _, port = verifier.address.rpartition(":")
+    for _ in range(_IDLE):
+        idle = socket.socket()
+        _idle.append(idle)
+        idle.setblocking(False)
+        idle.connect_ex((host, int(port)))
+
+
+def _give_descriptors(scene: HostScene) -> None:
+    while _idle:
+        _idle.pop().close()
+    for verifier in scene.verifiers:
+        for worker in verifier.workers():
+            _, hard = resource.prlimit(worker.pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _are_descriptors_few(metrics: Metrics) -> bool:
+    limit = metrics.get(f"{PREFIX}descriptors_limit", 0.0)
+    return metrics.get(f"{PREFIX}descriptors_open", 0.0) > _DESCRIPTORS_SHARE * limit
+
+
+def _is_gone(metrics: Metrics) -> bool:  # noqa: ARG001 - one that answers is there; who does not is noticed
+    return False
+
+
+def _nothing(scene: HostScene) -> None:
+    """Leave it as it is."""
+
+
+FAULTS: Sequence[Fault] = (
+    Fault(
+        "worker-killed",
+        "kill -9 of the worker that the gates ask",
+        on_host(_kill_worker),
+        on_host(_all_workers_serve),
+        below("workers_serving", WORKERS),
+        needs=host_scene,
+    ),
+    Fault(
+        "worker-frozen",
+        "SIGSTOP of the worker that the gates ask",
+        on_host(_freeze_worker),
+        on_host(_all_workers_serve),
+        below("workers_serving", WORKERS),
+        needs=host_scene,
+    ),
+    Fault(
+        "rolling-restart",
+        "SIGHUP: every worker is replaced",
+        on_host(_roll),
+        on_host(_nothing),
+        needs=host_scene,
+    ),
+    Fault(
+        "supervisor-stopped",
+        "SIGTERM of a verifier, a second one beside it",
+        on_host(_stop_supervisor),
+        on_host(_start_again),
+        _is_gone,
+        needs=host_scene,
+    ),
+    Fault(
+        "supervisor-killed",
+        "kill -9 of a supervisor, a second verifier beside it",
+        on_host(_kill_supervisor),
+        on_host(_start_again),
+        _is_gone,
+        needs=host_scene,
+    ),
+    Fault(
+        "descriptors-exhausted",
+        "a verifier may open no file any more, and 64 connections come",
+        on_host(_exhaust_descriptors),
+        on_host(_give_descriptors),
+        _are_descriptors_few,
+        needs=host_scene,
+    ),
+)

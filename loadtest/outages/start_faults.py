@@ -1,0 +1,141 @@
+"""A verifier that starts while Redis is away: from what it kept on its disk, or not at all."""
+
+import shutil
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from loadtest.outages.fault import Fault, Meanwhile
+from loadtest.outages.host_scene import HostScene, on_host, small_host_scene
+from loadtest.outages.scene import Verifier
+from loadtest.outages.signs import below, in_trouble
+from loadtest.processes import STOP_TIMEOUT_S
+from verifier.host.kept_state import MIRROR
+
+_HOUR_S, _DAY_S = 3_600.0, 86_400.0
+# Longer than a kept mirror is used (--state-max-age-s).
+_TOO_LONG_S = 2 * _DAY_S
+
+# What becomes of a folder of kept state between two runs.
+_Damage = Callable[[Path], object]
+
+
+def _start_in_turn(scene: HostScene) -> None:
+    """Take Redis away, and start each verifier anew while the other one answers."""
+    scene.redis.kill()
+    for verifier in list(scene.verifiers):
+        _stop(verifier)
+        scene.start_again(verifier)
+
+
+def _start_from(*damages: _Damage, clock_s: float = 0.0) -> Callable[[HostScene], None]:
+    """Return what takes Redis away, ends both verifiers, and starts them again from what was damaged.
+
+    Their clock then is `clock_s` ahead.
+    """
+
+    def start(scene: HostScene) -> None:
+        scene.redis.kill()
+        for verifier, damage in zip(list(scene.verifiers), damages, strict=True):
+            _stop(verifier)
+            damage(scene.state_of(verifier))
+        scene.clock.set_ahead(clock_s)
+        for verifier in list(scene.verifiers):
+            scene.start_again(verifier, is_ready=False)
+
+    return start
+
+
+def _bring_redis_back(scene: HostScene) -> None:
+    scene.office.start_redis()
+
+
+def _set_right_and_start(scene: HostScene) -> None:
+    """Do as the log advises where the time was wrong from the start: set it right and start them again."""
+    for verifier in scene.verifiers:
+        _stop(verifier)
+    scene.clock.set_ahead(0.0)
+    scene.office.start_redis()
+    for verifier in list(scene.verifiers):
+        scene.start_again(verifier)
+
+
+def _stop(verifier: Verifier) -> None:
+    verifier.process.send(signal.SIGTERM)
+    verifier.process.wait(STOP_TIMEOUT_S)
+
+
+def _leave(state: Path) -> None:
+    """What was kept is sound."""
+
+
+def _flip_a_bit(state: Path) -> None:
+    content = bytearray((state / MIRROR).read_bytes())
+    content[len(content) // 2] ^= 1
+    (state / MIRROR).write_bytes(content)
+
+
+def _cut(state: Path) -> None:
+    content = (state / MIRROR).read_bytes()
+    (state / MIRROR).write_bytes(content[:-1])
+
+
+def _give_to_another_issuer(state: Path) -> None:
+    """Say in the header, which is JSON, that it is of another root key."""
+    content = (state / MIRROR).read_bytes()
+    before, name, rest = content.partition(b'"root_key_id": "')
+    length = rest.index(b'"')
+    (state / MIRROR).write_bytes(before + name + b"0" * length + rest[length:])
+
+
+def _closed(
+    name: str,
+    meaning: str,
+    start: Callable[[HostScene], None],
+    heal: Callable[[HostScene], None] = _bring_redis_back,
+) -> Fault:
+    return Fault(
+        name,
+        meaning,
+        on_host(start),
+        on_host(heal),
+        below("workers_serving", 1),
+        meanwhile=Meanwhile.CLOSED,
+        # What is taken from the disk is the supervisor's to decide, the same one for both.
+        engines=("grpcio",),
+        needs=small_host_scene,
+    )
+
+
+FAULTS: Sequence[Fault] = (
+    Fault(
+        "start-without-redis",
+        "verifiers are started while Redis is away, from what they kept",
+        on_host(_start_in_turn),
+        on_host(_bring_redis_back),
+        in_trouble("mirror"),
+        needs=small_host_scene,
+    ),
+    _closed(
+        "start-with-nothing",
+        "the same, with nothing kept, or what is another issuer's",
+        _start_from(shutil.rmtree, _give_to_another_issuer),
+    ),
+    _closed(
+        "start-with-damage",
+        "the same, with a bit of what was kept changed, or the end cut off",
+        _start_from(_flip_a_bit, _cut),
+    ),
+    _closed(
+        "start-too-late",
+        "the same, two days later",
+        _start_from(_leave, _leave, clock_s=_TOO_LONG_S),
+        _set_right_and_start,
+    ),
+    _closed(
+        "start-too-early",
+        "the same, the machine's clock being an hour behind",
+        _start_from(_leave, _leave, clock_s=-_HOUR_S),
+        _set_right_and_start,
+    ),
+)

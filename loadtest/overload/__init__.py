@@ -1,0 +1,1 @@
+"""`python -m loadtest overload`: more scans than a verifier can answer, and what becomes of them."""

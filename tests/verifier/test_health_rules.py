@@ -1,0 +1,136 @@
+"""What counts as wrong: each rule before, on and after its threshold, and each trouble in words."""
+
+import pytest
+
+from verifier import health_rules as rules
+from verifier.health_rules import Problem, in_words, is_serving, problems
+from verifier.seen_metrics import PREFIX, NotSeen, SeenMetrics
+from verifier.trouble import Part, Trouble
+
+_WELL = {"workers_serving": 2.0, "workers": 2.0, "key_set_version": 3.0, "status_age_seconds": 0.4}
+
+
+def _seen(**more: float) -> SeenMetrics:
+    values = _WELL | more
+    return SeenMetrics("".join(f"{PREFIX}{name} {value}\n" for name, value in values.items()))
+
+
+def _found(**more: float) -> list[tuple[str, str]]:
+    return [(problem.part, problem.kind) for problem in problems(_seen(**more))]
+
+
+def test_nothing_is_wrong_with_a_verifier_that_is_well() -> None:
+    assert problems(_seen()) == []
+    assert is_serving(_seen())
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "problem"),
+    [
+        ("status_age_seconds", rules.STATUS_OLD_S, ("mirror", "old")),
+        ("feed_lag_seconds", rules.FEED_LAG_S, ("mirror", "lag")),
+        ("journal_unshipped_seconds", rules.SCAN_LOG_UNSHIPPED_S, ("scan_log", "unshipped")),
+        ("kept_state_age_seconds", rules.KEPT_STATE_OLD_S, ("kept_state", "old")),
+        ("redis_reply_seconds", rules.REDIS_SLOW_S, ("redis", "slow")),
+        ("clock_step_seconds", rules.CLOCK_STEP_S, ("clock", "step")),
+        ("clock_redis_seconds", rules.CLOCK_REDIS_S, ("clock", "redis")),
+        ("workers_outdated", 0.0, ("workers", "outdated")),
+    ],
+)
+def test_what_is_above_its_limit_is_wrong(name: str, limit: float, problem: tuple[str, str]) -> None:
+    assert _found(**{name: limit - 0.001}) == _found(**{name: limit}) == []
+    assert _found(**{name: limit + 0.001}) == [problem]
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "part"),
+    [
+        ("key_set_left_seconds", rules.KEY_SET_LEFT_S, "key_set"),
+        ("gate_list_left_seconds", rules.GATE_LIST_LEFT_S, "gate_list"),
+        ("tls_certificate_left_seconds", rules.CERTIFICATE_LEFT_S, "certificate"),
+    ],
+)
+def test_what_ends_soon_is_told_apart_from_what_has_ended(name: str, limit: float, part: str) -> None:
+    assert _found(**{name: limit + 1}) == []
+    assert _found(**{name: limit}) == _found(**{name: 1.0}) == [(part, "ending")]
+    assert _found(**{name: 0.0}) == _found(**{name: -90.0}) == [(part, "ended")]
+
+
+def test_descriptors_are_few_above_their_share() -> None:
+    assert _found(descriptors_open=90, descriptors_limit=100) == []
+    assert _found(descriptors_open=91, descriptors_limit=100) == [("descriptors", "few")]
+
+
+def test_a_clock_that_was_set_back_is_as_wrong_as_one_that_was_put_forward() -> None:
+    assert _found(clock_step_seconds=-300) == [("clock", "step")]
+
+
+def test_workers_that_do_not_serve_are_told_of_first() -> None:
+    assert _found(workers_serving=1) == [("workers", "few")]
+    assert _found(workers_serving=0) == [("workers", "none")]
+    assert _found(workers_serving=0, key_set_version=0) == [("workers", "none"), ("key_set", "not_there")]
+    assert not is_serving(_seen(workers_serving=0))
+
+
+@pytest.mark.parametrize("part", Part)
+@pytest.mark.parametrize("kind", Trouble)
+def test_each_trouble_of_each_part_has_a_sentence(part: Part, kind: Trouble) -> None:
+    text = f'{PREFIX}workers_serving 1\n{PREFIX}workers 1\n{PREFIX}trouble_seconds{{part="{part}"}} 43\n'
+    text += f'{PREFIX}trouble{{kind="{kind}",part="{part}"}} 1\n'
+    (problem,) = problems(SeenMetrics(text))
+    assert (problem.part, problem.kind, problem.since_s) == (part, kind, 43)
+    assert " for 43 s: " in problem.text
+    assert problem.text.count(";") >= 1  # what to do
+
+
+def test_what_follows_from_trouble_is_not_told_beside_it() -> None:
+    old = f"{PREFIX}workers_serving 1\n{PREFIX}workers 1\n{PREFIX}status_age_seconds 60\n"
+    old += f"{PREFIX}redis_reply_seconds 1\n{PREFIX}feed_lag_seconds 60\n"
+    assert [one.kind for one in problems(SeenMetrics(old))] == ["old", "lag", "slow"]
+    old += f'{PREFIX}trouble{{kind="redis_timeout",part="mirror"}} 1\n'
+    assert [one.kind for one in problems(SeenMetrics(old))] == ["redis_timeout", "lag"]
+
+
+def test_without_a_mirror_nobody_is_told_that_verdicts_go_on() -> None:
+    text = (
+        f'{PREFIX}workers_serving 0\n{PREFIX}key_set_version 1\n{PREFIX}trouble_seconds{{part="mirror"}} 3\n'
+    )
+    text += f'{PREFIX}trouble{{kind="redis_timeout",part="mirror"}} 1\n'
+    mirror: Problem = next(one for one in problems(SeenMetrics(text)) if one.part == "mirror")
+    assert "Redis does not answer (timeout) for 3 s: there is no mirror yet" in mirror.text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 s"),
+        (0.25, "0.25 s"),
+        (43, "43 s"),
+        (119, "119 s"),
+        (120, "2.0 min"),
+        (7_199, "120 min"),
+        (18_000, "5.0 h"),
+        (172_800, "2.0 days"),
+        (2_592_000, "30 days"),
+        (-300, "-5.0 min"),
+    ],
+)
+def test_times_are_in_the_unit_that_suits_them(seconds: float, words: str) -> None:
+    assert in_words(seconds) == words
+
+
+def test_quantiles_are_bounds_of_buckets() -> None:
+    lines = [
+        f'{PREFIX}x_bucket{{le="{end}"}} {count}\n'
+        for end, count in (("0.1", 50), ("0.5", 99), ("+Inf", 100))
+    ]
+    seen = SeenMetrics(f"{PREFIX}workers_serving 1\n" + "".join(lines))
+    assert [seen.quantile("x", share) for share in (0.5, 0.51, 0.99, 1)] == [0.1, 0.5, 0.5, float("inf")]
+    assert seen.quantile("y", 0.5) is None
+    assert seen.quantile("x", 0.5, since=seen) is None
+
+
+def test_text_that_is_of_no_verifier_is_not_seen() -> None:
+    for text in ("", "up 1\n", "{{{"):
+        with pytest.raises(NotSeen):
+            SeenMetrics(text)

@@ -1,0 +1,186 @@
+"""Connections find the master, or the node, again after it was replaced, moved or cut off."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+
+from loadtest.embedded_redis import EmbeddedRedis, free_port
+from loadtest.redis_sets import SERVICE, ClusterSet
+from tests.eventually import eventually
+from verifier.access.entry_store import EntryStore
+from verifier.redis_connection import Elsewhere, RedisServers, connect
+from verifier.redis_guides import MasterGuide, NoMaster
+from verifier.redis_url import Address
+
+
+class SteppedClock:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Sentinel:
+    """Says what it is told to."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.master: Address | None = None
+        self.asked = 0
+
+    def execute_command(self, *_: str) -> list[bytes] | None:
+        self.asked += 1
+        if self.master is None:
+            raise redis.ConnectionError("gone")
+        return [self.master.host.encode(), str(self.master.port).encode()]
+
+
+class Sentinels:
+    """Three of them, and a guide."""
+
+    def __init__(self) -> None:
+        self.clock = SteppedClock()
+        self.all = [Sentinel(Address("sentinel", number)) for number in range(3)]
+        by_address = {one.address: one for one in self.all}
+        self.guide = MasterGuide(
+            list(by_address),
+            "city",
+            lambda address: by_address[address],  # type: ignore[arg-type, return-value]
+            self.clock,
+        )
+
+    def name(self, master: Address | None) -> None:
+        for one in self.all:
+            one.master = master
+
+
+def test_a_master_is_asked_for_again_from_time_to_time_and_left_when_it_was_replaced() -> None:
+    sentinels = Sentinels()
+    old, new = Address("redis", 1), Address("redis", 2)
+    sentinels.name(old)
+    assert sentinels.guide.address() == old
+    sentinels.name(new)
+    assert sentinels.guide.is_current(old)
+    sentinels.clock.now += 2
+    assert not sentinels.guide.is_current(old)
+    assert sentinels.guide.address() == new
+
+
+def test_a_master_is_kept_while_the_sentinels_are_away_and_they_are_left_alone() -> None:
+    sentinels = Sentinels()
+    master = Address("redis", 1)
+    sentinels.name(master)
+    sentinels.guide.address()
+    sentinels.name(None)
+    sentinels.clock.now += 2
+    assert sentinels.guide.is_current(master)
+    asked = sum(one.asked for one in sentinels.all)
+    sentinels.clock.now += 2
+    assert sentinels.guide.is_current(master)
+    assert sum(one.asked for one in sentinels.all) == asked
+
+
+def test_one_sentinel_that_answers_is_enough_and_none_is_no_master() -> None:
+    sentinels = Sentinels()
+    with pytest.raises(NoMaster, match="city"):
+        sentinels.guide.address()
+    sentinels.all[1].master = Address("redis", 1)
+    assert sentinels.guide.address() == Address("redis", 1)
+    sentinels.guide.lost(Address("redis", 1))
+    asked = sentinels.all[0].asked
+    assert sentinels.guide.address() == Address("redis", 1)
+    assert sentinels.all[0].asked == asked  # the one that answered last is asked first
+
+
+def test_a_master_that_became_a_replica_is_left_when_it_refuses_a_write(
+    own_redis: EmbeddedRedis, shared_sentinel_url: str
+) -> None:
+    """The Sentinel has the last word: here it goes on naming the master."""
+    with connect(shared_sentinel_url, reply_timeout_s=1, client_name="test") as client:
+        client.set("test", 1)
+        client.execute_command("REPLICAOF", "127.0.0.1", own_redis.port)
+        with pytest.raises(Elsewhere, match="ReadOnlyError"):
+            client.set("test", 2)
+        client.execute_command("REPLICAOF", "NO", "ONE")
+        client.set("test", 3)
+
+
+def test_an_unknown_service_and_a_port_where_nobody_is_are_errors_of_redis(shared_sentinel_url: str) -> None:
+    wrong_service = shared_sentinel_url.replace(SERVICE, "nobody")
+    for url in (wrong_service, f"redis+cluster://127.0.0.1:{free_port()}"):
+        with (
+            connect(url, reply_timeout_s=1, client_name="test", key="x") as client,
+            pytest.raises(redis.ConnectionError),
+        ):
+            client.get("x")
+
+
+def test_each_key_is_asked_for_where_it_is(shared_cluster_url: str) -> None:
+    servers = RedisServers(shared_cluster_url, reply_timeout_s=1, client_name="test")
+    names = [f"test:{number}" for number in range(20)]
+    for name in names:
+        servers.of(name).set(name, name)
+    assert len({servers.of(name) for name in names}) == 3
+    assert all(servers.of(name).get(name) == name.encode() for name in names)
+    assert set(map(servers.of, names)) == set(servers.all())
+    servers.close()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterSet]:
+    with ClusterSet(tmp_path_factory.mktemp("own-cluster")) as servers:
+        yield servers
+
+
+def test_a_slot_that_moves_is_refused_in_halves_and_followed_when_it_has_arrived(cluster: ClusterSet) -> None:
+    to = next(one for one in cluster.masters if one is not cluster.holder("{tag}"))
+    servers = RedisServers(cluster.url, reply_timeout_s=1, client_name="test")
+    with connect(cluster.url, reply_timeout_s=1, client_name="test", key="{tag}") as client:
+        with client.pipeline() as transaction:
+            transaction.set("{tag}:1", 1).set("{tag}:2", 2).execute()
+        servers.of("{tag}").get("{tag}:1")
+        steps = cluster.move_in_steps("{tag}", to)
+        next(steps)
+        with client.pipeline() as transaction, pytest.raises(Elsewhere):
+            transaction.get("{tag}:1").get("{tag}:2").execute()
+        assert list(steps) == [None]
+        with client.pipeline() as transaction:
+            assert transaction.get("{tag}:1").get("{tag}:2").execute() == [b"1", b"2"]
+    with pytest.raises(Elsewhere, match="MovedError"):
+        servers.of("{tag}").get("{tag}:1")
+    assert servers.of("{tag}").get("{tag}:1") == b"1"
+    servers.close()
+
+
+def test_claims_go_on_at_the_nodes_that_are_left(cluster: ClusterSet) -> None:
+    store = EntryStore(cluster.url, budget_s=5.0)
+    names = [f"{number}:aa" for number in range(12)]
+    assert [store.claim(name, b"first", 60_000) for name in names] == [True] * 12
+    gone = cluster.masters[0]
+    lost = [name for name in names if cluster.holder(f"gatelight:used:{name}") is gone]
+    gone.process.kill()
+    try:
+        answers = {name: store.claim(name, b"second", 60_000) for name in names}
+        assert {name for name, answer in answers.items() if answer is None} == set(lost)
+        assert {answers[name] for name in names if name not in lost} == {False}
+        store.claim_later(lost[0], b"second", 60_000)
+        gone.start()
+        cluster.wait_until_whole()
+        eventually(lambda: _value(cluster, f"gatelight:used:{lost[0]}") == b"second")
+        eventually(lambda: store.claim(lost[0], b"third", 60_000) is False)
+    finally:
+        store.close()
+
+
+def _value(cluster: ClusterSet, key: str) -> bytes | None:
+    with (
+        contextlib.suppress(redis.RedisError),
+        connect(cluster.url, reply_timeout_s=1, client_name="test", key=key) as client,
+    ):
+        found: Any = client.get(key)
+        return bytes(found or b"")
+    return None

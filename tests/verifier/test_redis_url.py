@@ -1,0 +1,52 @@
+"""What a Redis URL may say, and that its password is in no message."""
+
+import pytest
+
+from verifier.redis_connection import connect
+from verifier.redis_url import Address, Form, RedisUrl
+
+
+def test_a_server_is_left_to_redis_py() -> None:
+    for url in ("redis://127.0.0.1:6379/2", "rediss://:secret@host", "unix:///run/redis.sock"):
+        assert RedisUrl.parse(url).form is Form.SERVER
+
+
+def test_sentinels_name_the_master_of_a_service() -> None:
+    url = RedisUrl.parse("redis+sentinel://me:p%40ss@one:1,two,[::1]:3/city/4?sentinel_password=other")
+    assert (url.form, url.service, url.is_tls) == (Form.SENTINEL, "city", False)
+    assert url.hosts == (Address("one", 1), Address("two", 26_379), Address("::1", 3))
+    assert url.options == {"username": "me", "password": "p@ss", "db": 4}
+    assert url.sentinel_options == {"password": "other"}
+
+
+def test_some_nodes_stand_for_a_cluster() -> None:
+    url = RedisUrl.parse("rediss+cluster://:secret@one:1,two?ssl_ca_certs=ca.pem")
+    assert (url.form, url.is_tls, url.service) == (Form.CLUSTER, True, "")
+    assert url.hosts == (Address("one", 1), Address("two", 6_379))
+    assert url.options == {"password": "secret", "ssl_ca_certs": "ca.pem"}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://:s3cret@host",
+        "redis+proxy://:s3cret@host:1",
+        "http+sentinel://:s3cret@host:1/city",
+        "redis+sentinel://:s3cret@host:1",
+        "redis+sentinel://:s3cret@host:1/",
+        "redis+sentinel://:s3cret@host:1/city/first",
+        "redis+sentinel://:s3cret@host:1/city/0/1",
+        "redis+sentinel://:s3cret@/city",
+        "redis+sentinel://:s3cret@host:many/city",
+        "redis+cluster://:s3cret@one:1,,two:2",
+        "redis+cluster://:s3cret@one:1/1",
+        "redis+cluster://:s3cret@one:99999",
+        "redis+cluster://:s3cret@one:1?socket_timeout=s3cret",
+        "redis://:s3cret@host:s3cret",
+    ],
+)
+def test_what_is_no_redis_url_is_refused_with_advice_and_without_its_password(url: str) -> None:
+    with pytest.raises(ValueError, match="expected a URL such as") as refused:
+        connect(url, reply_timeout_s=1, client_name="test")
+    assert "s3cret" not in str(refused.value)
+    assert refused.value.__suppress_context__

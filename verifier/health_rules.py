@@ -1,0 +1,277 @@
+"""When a verifier is well, by what it tells Prometheus: the one table of `gatelight-verifier status`.
+
+The thresholds are also those of the alert rules, which are written from them. Pure.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from verifier.trouble import Part, Trouble
+
+# The issuer's heartbeat comes every second; changes of colour are late by what is above it.
+STATUS_OLD_S = 5.0
+# How far the mirror may be behind what Redis has.
+FEED_LAG_S = 5.0
+# How long a part may fail before anybody is told: a failover takes some seconds. For alerts; `status` tells
+# at once.
+TROUBLE_S = 15.0
+# Key set and gate list are valid for 30 days and signed anew long before.
+KEY_SET_LEFT_S = 7 * 86_400.0
+GATE_LIST_LEFT_S = 7 * 86_400.0
+CERTIFICATE_LEFT_S = 7 * 86_400.0
+# It is half a second while all is well.
+SCAN_LOG_UNSHIPPED_S = 30.0
+# The mirror is saved every five minutes.
+KEPT_STATE_OLD_S = 900.0
+# Of the descriptors that a worker may have.
+DESCRIPTORS_SHARE = 0.9
+# The verifier goes by a steady clock of its own; windows of codes allow for 30 s.
+CLOCK_STEP_S = 1.0
+CLOCK_REDIS_S = 5.0
+# A look at the key set takes a millisecond; a claim for one entry has 5 ms.
+REDIS_SLOW_S = 0.1
+# For alerts: a gate waits for less than anybody notices, of 99 calls in 100.
+CALL_P99_S = 0.1
+# For alerts: the share of PHONE codes that come before their time by more than CODE_EARLY_S. Some phones are
+# always wrong; when many are, it is our clock, or the issuer's.
+CODE_EARLY_S = 10.0
+CODES_EARLY_SHARE = 0.05
+# For alerts: the busiest worker's share over the mean.
+WORKER_SKEW_RATIO = 3.0
+
+
+class Seen(Protocol):
+    """What a verifier told: verifier.seen_metrics.SeenMetrics."""
+
+    def value(self, name: str, **labels: str) -> float | None:
+        """Return a metric, named without the prefix; None where it was not told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong, for people and programs."""
+
+    part: str
+    kind: str
+    since_s: float | None  # for how long; None where that is not known
+    text: str  # what it is, what it means for the gates, and what to do
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """A metric and the values of it that are wrong."""
+
+    part: str
+    kind: str
+    name: str  # without the prefix
+    is_wrong: Callable[[float], bool]
+    text: str  # {value} is that of the metric in words, {name} its name
+    is_age: bool = False  # the value says for how long
+
+
+# What fails, in words.
+_CAUSES = {
+    Trouble.REDIS_UNREACHABLE: "Redis cannot be reached (refused, reset, no route or no master)",
+    Trouble.REDIS_TIMEOUT: "Redis does not answer (timeout)",
+    Trouble.REDIS_LOADING: "Redis is loading its data",
+    Trouble.REDIS_READ_ONLY: "Redis takes no writes (it is a replica)",
+    Trouble.REDIS_OUT_OF_MEMORY: "Redis is out of memory",
+    Trouble.REDIS_REFUSED: "Redis refuses us",
+    Trouble.NOT_STATUS: "what lies in Redis is not what the issuer writes",
+    Trouble.NOT_TRUSTED: "what lies in Redis is not signed by whom it must be, or older than what we have",
+    Trouble.NOT_THERE: "Redis has none: it is empty, or was emptied",
+    Trouble.DISK_FULL: "the disk is full",
+    Trouble.DISK: "the disk fails, or may not be written",
+    Trouble.STALLED: "it hangs",
+    Trouble.OTHER: "it fails",
+}
+# What to do about it.
+_ADVICE = {
+    Trouble.REDIS_UNREACHABLE: "is Redis running, and is --redis-url right?",
+    Trouble.REDIS_TIMEOUT: "does `redis-cli ping` come back? look at its machine and the network",
+    Trouble.REDIS_LOADING: "it ends by itself; Redis needs no disk here, so `save ''` spares that",
+    Trouble.REDIS_READ_ONLY: "name its master in --redis-url, or its Sentinels",
+    Trouble.REDIS_OUT_OF_MEMORY: "give it more maxmemory; is `gatelight-issuer archive` running?",
+    Trouble.REDIS_REFUSED: "look at user, password and ACL; the verifier's log names the error",
+    Trouble.NOT_STATUS: "find who else writes there, then `gatelight-issuer cache check --apply`",
+    Trouble.NOT_TRUSTED: "find who writes there; is --root-key of this issuer?",
+    Trouble.NOT_THERE: "is the issuer running? it writes all anew by itself",
+    Trouble.DISK_FULL: "make room",
+    Trouble.DISK: "look at the folder, its owner and its mount",
+    Trouble.STALLED: "look at disk and network; restart the verifier if it stays",
+    Trouble.OTHER: "the verifier's log says where",
+}
+_PARTS = {
+    Part.KEY_SET: "key set",
+    Part.GATE_LIST: "gate list",
+    Part.MIRROR: "mirror",
+    Part.SCAN_LOG: "scan log",
+    Part.KEPT_STATE: "kept state",
+    Part.JOURNAL: "journal",
+    Part.ENTRIES: "one entry",
+}
+# What that means for the gates.
+_EFFECTS = {
+    Part.KEY_SET: "gates go on by the key set at hand until it ends, and do not hear of revoked keys",
+    Part.GATE_LIST: "gates go on by the list at hand until it ends, changes of it do not arrive",
+    Part.MIRROR: "verdicts go on from the mirror, changes of colour do not arrive",
+    Part.SCAN_LOG: "verdicts go on, scans wait in the journal and are not in the archive",
+    Part.KEPT_STATE: "verdicts go on, but a start without Redis would find older status, or none",
+    Part.JOURNAL: "verdicts go on, and their scans are lost to the scan log",
+    Part.ENTRIES: "one entry is watched over by this verifier alone: another one may let the same code in",
+}
+# Kinds of problems that follow from trouble with the same part.
+_FOLLOWING = ("old", "unshipped", "slow")
+_NO_MIRROR = "there is no mirror yet, so there are no verdicts"
+
+_RULES = (
+    _Rule(
+        "workers", "outdated", "workers_outdated", lambda value: value > 0,
+        "{value} workers run with an older configuration: a reload is under way, or its workers do not "
+        "serve; the log says why",
+    ),
+    _Rule(
+        "mirror", "old", "status_age_seconds", lambda value: value > STATUS_OLD_S,
+        "the status is {value} old: changes of colour do not arrive, and gates that ask for fresh status "
+        "close; is the issuer running, and Redis?",
+        is_age=True,
+    ),
+    _Rule(
+        "mirror", "lag", "feed_lag_seconds", lambda value: value > FEED_LAG_S,
+        "the mirror is {value} behind the feed in Redis: changes of colour come late; it catches up by "
+        "itself, if the machine has the time",
+    ),
+    _Rule(
+        "key_set", "ending", "key_set_left_seconds", lambda value: 0 < value <= KEY_SET_LEFT_S,
+        "the key set ends in {value}, and then all gates close: have a new one signed "
+        "(`gatelight-issuer key list`, `key-set export`)",
+    ),
+    _Rule(
+        "key_set", "ended", "key_set_left_seconds", lambda value: value <= 0,
+        "the key set has ended: all gates are closed until the root has signed a new one "
+        "(`gatelight-issuer key-set export`, `sign`, `import`)",
+    ),
+    _Rule(
+        "gate_list", "ending", "gate_list_left_seconds", lambda value: 0 < value <= GATE_LIST_LEFT_S,
+        "the gate list ends in {value}, and then its gates close: is the issuer running?",
+    ),
+    _Rule(
+        "gate_list", "ended", "gate_list_left_seconds", lambda value: value <= 0,
+        "the gate list has ended: its gates are closed until the issuer has signed a new one; is it running?",
+    ),
+    _Rule(
+        "scan_log", "unshipped", "journal_unshipped_seconds", lambda value: value > SCAN_LOG_UNSHIPPED_S,
+        "scans of the last {value} are not all in Redis and wait in the journal: is Redis there, and "
+        "`gatelight-issuer archive` running?",
+        is_age=True,
+    ),
+    _Rule(
+        "kept_state", "old", "kept_state_age_seconds", lambda value: value > KEPT_STATE_OLD_S,
+        "the mirror on the disk is {value} old: a start without Redis would begin with that",
+        is_age=True,
+    ),
+    _Rule(
+        "redis", "slow", "redis_reply_seconds", lambda value: value > REDIS_SLOW_S,
+        "Redis took {value} for a reply of a millisecond: changes come late, and one entry is watched over "
+        "by this verifier alone; look at its load, its slow log and the network",
+    ),
+    _Rule(
+        "clock", "step", "clock_step_seconds", lambda value: abs(value) > CLOCK_STEP_S,
+        "this machine's clock leapt by {value}; verdicts go by the time before it: set the clock right",
+    ),
+    _Rule(
+        "clock", "redis", "clock_redis_seconds", lambda value: abs(value) > CLOCK_REDIS_S,
+        "this verifier's time differs from Redis's by {value}: one of the two clocks is wrong, and codes are "
+        "refused as expired or not yet valid if it is ours",
+    ),
+    _Rule(
+        "certificate", "ending", "tls_certificate_left_seconds",
+        lambda value: 0 < value <= CERTIFICATE_LEFT_S,
+        "the TLS certificate ends in {value}, and then no gate connects: renew it, and send SIGHUP",
+    ),
+    _Rule(
+        "certificate", "ended", "tls_certificate_left_seconds", lambda value: value <= 0,
+        "the TLS certificate has ended, gates do not connect any more: renew it, and send SIGHUP",
+    ),
+)  # fmt: skip
+
+
+def problems(seen: Seen) -> Sequence[Problem]:
+    """Return all that is wrong, what matters most for the gates first."""
+    in_trouble = list(_of_parts(seen))
+    parts = {problem.part for problem in in_trouble}
+    if any(problem.kind == Trouble.REDIS_TIMEOUT for problem in in_trouble):
+        parts.add("redis")
+    by_rules = [problem for rule in _RULES for problem in _by_rule(rule, seen)]
+    return [
+        *_of_workers(seen),
+        *in_trouble,
+        # What is in trouble is late as well, which says nothing more.
+        *(one for one in by_rules if one.part not in parts or one.kind not in _FOLLOWING),
+        *_of_descriptors(seen),
+    ]
+
+
+def is_serving(seen: Seen) -> bool:
+    """Tell whether any worker gives verdicts."""
+    return bool(seen.value("workers_serving"))
+
+
+def in_words(seconds: float) -> str:
+    """Return a time in the unit that suits it: 0.25 s, 43 s, 12 min, 5.0 h, 29 days."""
+    size = abs(seconds)
+    for unit_s, unit, from_s in ((86_400.0, "days", 172_800), (3_600.0, "h", 7_200), (60.0, "min", 120)):
+        if size >= from_s:
+            count = seconds / unit_s
+            return f"{count:.0f} {unit}" if abs(count) >= 10 else f"{count:.1f} {unit}"
+    return f"{seconds:.0f} s" if size >= 10 else f"{seconds:.2g} s"
+
+
+def _of_workers(seen: Seen) -> Iterator[Problem]:
+    serving, wanted = seen.value("workers_serving") or 0, seen.value("workers") or 0
+    if not serving:
+        text = "no worker gives verdicts, gates are closed: what is missing stands below, and in the log"
+        yield Problem("workers", "none", None, text)
+    elif serving < wanted:
+        text = (
+            f"{serving:.0f} of {wanted:.0f} workers serve, which take the others' connections over; one that "
+            "died is started again, and the log says of what"
+        )
+        yield Problem("workers", "few", None, text)
+    # Without one there is neither, and perhaps nobody writes any.
+    if not serving and not seen.value("key_set_version"):
+        text = "there is no key set yet, so there are no verdicts: is the issuer running, on this Redis?"
+        yield Problem(Part.KEY_SET, Trouble.NOT_THERE, None, text)
+
+
+def _of_parts(seen: Seen) -> Iterator[Problem]:
+    for part, name in _PARTS.items():
+        since_s = seen.value("trouble_seconds", part=part)
+        for kind, cause in _CAUSES.items():
+            if seen.value("trouble", part=part, kind=kind):
+                effect = _EFFECTS[part]
+                if part is Part.MIRROR and seen.value("status_age_seconds") is None:
+                    effect = _NO_MIRROR
+                lasts = "" if since_s is None else f" for {in_words(since_s)}"
+                text = f"{name}: {cause}{lasts}: {effect}; {_ADVICE[kind]}"
+                yield Problem(part, kind, since_s, text)
+
+
+def _by_rule(rule: _Rule, seen: Seen) -> Iterator[Problem]:
+    value = seen.value(rule.name)
+    if value is None or not rule.is_wrong(value):
+        return
+    words = in_words(value) if rule.name.endswith("_seconds") else f"{value:.0f}"
+    yield Problem(rule.part, rule.kind, value if rule.is_age else None, rule.text.format(value=words))
+
+
+def _of_descriptors(seen: Seen) -> Iterator[Problem]:
+    count, limit = seen.value("descriptors_open"), seen.value("descriptors_limit")
+    if count is None or not limit or count <= DESCRIPTORS_SHARE * limit:
+        return
+    text = (
+        f"a worker has {count:.0f} of {limit:.0f} descriptors open: soon it takes no more connections; raise "
+        "the limit (ulimit -n, LimitNOFILE), or lower --max-connections"
+    )
+    yield Problem("descriptors", "few", None, text)

@@ -1,0 +1,77 @@
+"""What overload is met with, whatever engine it is: who is told to come back when, and whose turn is last.
+
+A refusal costs what an empty call costs, two fifths of a verdict, most of it in HTTP/2. Ten times as many
+callers as can be answered, who come back after a quarter of a second each, would leave no time for verdicts.
+So the delay that they are told grows until few enough come back.
+"""
+
+import itertools
+import time
+from collections.abc import Callable, Hashable
+
+from verifier.limits import RETRY_DELAY_MS
+
+# Refusals a second that cost a twentieth of a core.
+_AFFORDABLE_PER_S = 400
+_WINDOW_S = 0.2
+# A gate's client gives up after two seconds: who is told to wait longer does not come back at all.
+_LONGEST_DELAY_MS = 2_000
+# Those who were refused together do not come back together.
+_SPREAD = (1.0, 1.25, 0.75, 1.5, 0.875, 1.125)
+_MAX_SUSPECTS = 4_096
+
+
+class RetryDelay:
+    """Says after how long a refused caller may ask again. Threads share it."""
+
+    def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._delay_ms = RETRY_DELAY_MS
+        self._spread = itertools.cycle(_SPREAD)
+        self._window_ends_s = 0.0
+        self._refusals = 0  # in this window
+
+    def next_ms(self) -> int:
+        """Count a refusal, and return what to tell."""
+        now = self._monotonic()
+        if now >= self._window_ends_s:
+            self._turn_window(now)
+        self._refusals += 1
+        return int(self._delay_ms * next(self._spread))
+
+    def _turn_window(self, now: float) -> None:
+        affordable = _AFFORDABLE_PER_S * _WINDOW_S
+        if now >= self._window_ends_s + _WINDOW_S or self._refusals < affordable / 2:
+            self._delay_ms = max(RETRY_DELAY_MS, self._delay_ms // 2)
+        elif self._refusals > affordable:
+            self._delay_ms = min(_LONGEST_DELAY_MS, self._delay_ms * 2)
+        self._refusals = 0
+        self._window_ends_s = now + _WINDOW_S
+
+
+class Suspects:
+    """Connections whose last code was forged: their calls wait behind those of all others. Threads share it.
+
+    A forged code costs as much as a good one. Whoever sends many of them takes only the time that others
+    leave; a gate at which one was shown has its place again with the next code that is none.
+    """
+
+    def __init__(self) -> None:
+        self._connections: set[Hashable] = set()
+
+    def __contains__(self, connection: Hashable) -> bool:
+        """Tell whether the last code on a connection was forged."""
+        return connection in self._connections
+
+    def __bool__(self) -> bool:
+        """Tell whether there are any."""
+        return bool(self._connections)
+
+    def note(self, connection: Hashable, *, is_forged: bool) -> None:
+        """Take notice of the verdict on a code."""
+        if not is_forged:
+            self._connections.discard(connection)
+            return
+        if len(self._connections) >= _MAX_SUSPECTS:  # most have gone; those that have not, show again
+            self._connections.clear()
+        self._connections.add(connection)
