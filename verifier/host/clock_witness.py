@@ -42,7 +42,8 @@ class RedisWitness:
             asked_at_s = self._monotonic()
             seconds, microseconds = self._redis.time()
             heard_at_s = self._monotonic()
-            self._hear(seconds + microseconds / 1e6, (asked_at_s + heard_at_s) / 2)
+            if heard_at_s - asked_at_s <= _REPLY_TIMEOUT_S:  # or we stood still meanwhile
+                self._hear(seconds + microseconds / 1e6, (asked_at_s + heard_at_s) / 2)
 
 
 def has_own_clock(redis_url: str) -> bool:

@@ -125,7 +125,7 @@ class SharedMemory:
         header = memoryview(shared.pages)[:_HEADER_BYTES].cast("Q")
         header[1], header[2], header[3] = partitions, capacity, rows
         header[0] = _MAGIC
-        shared.clock_lead[0] = time.time() - boot_time_s()
+        shared.clock_lead[0] = _lead()
         return shared
 
     @classmethod
@@ -162,6 +162,13 @@ class SharedMemory:
             shard = whole[shard_at : shard_at + SHARD_BYTES]
             if shard != zeros:  # so that a page that was never written stays that way
                 shard[:] = zeros
+
+
+def _lead() -> float:
+    """Return how far Unix time is ahead of our clock, by the one of some readings that took least."""
+    readings = [(boot_time_s(), time.time(), boot_time_s()) for _ in range(5)]
+    before_s, wall_s, _ = min(readings, key=lambda reading: reading[2] - reading[0])
+    return wall_s - before_s
 
 
 def _document(whole: memoryview, at: int, capacity: int) -> Document:

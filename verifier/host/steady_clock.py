@@ -5,12 +5,14 @@ city at once. So workers read the clock that is never set (boot_clock.py) and ad
 a number in shared memory. The supervisor keeps it up: small corrections of the wall clock are followed, a
 leap is not until there is reason to believe it. Which of two times is right cannot be told from inside, so:
 
-1. Redis on another machine has a clock of its own. Whichever of the two times is nearer to it holds, for as
-   long as it is heard.
+1. Redis on another machine has a clock of its own. Where one of the two times is close to it, that one holds,
+   for as long as it is heard. A witness that leapt itself is none: it may have the clock that we have.
 2. The system says whether its clock is kept by a time server. One that was not, and is since it leapt, was
    set right: a machine that has just started does this.
 3. Otherwise the old time holds for HOLD_S, in which somebody can act on the alarm. Then the new one is
    believed, as it is at the start.
+
+(A time server that corrects slowly moves both clocks: whatever shows here was set.)
 """
 
 import ctypes
@@ -21,13 +23,16 @@ import structlog
 
 from verifier.boot_clock import boot_time_s
 
-# Above what a time server corrects of an honest clock at once, far below what a code's window allows.
+# In a minute. Above what a time server sets of an honest clock, far below what a code's window allows.
 TOLERANCE_S = 1.0
+_MINUTE_S = 60.0
+# Two honest clocks differ by less; a code's window is twice as wide on either side.
+AGREES_S = 10.0
 HOLD_S = 300.0
 # How old a witness's word may be.
 _HEARD_WITHIN_S = 30.0
 # Two clocks are compared by reading both: who was held up between the readings has compared nothing.
-_READ_WITHIN_S = 0.1
+READ_WITHIN_S = 0.1
 _TIME_ERROR = 5  # ntp_adjtime(2): the clock is not kept by anybody
 _MOST_TIMEX_BYTES = 512  # it takes 208 on Linux
 
@@ -37,7 +42,10 @@ _log = structlog.get_logger("verifier")
 def is_kept_by_time_server() -> bool:
     """Tell what the system says of its clock."""
     nothing_to_change = ctypes.create_string_buffer(_MOST_TIMEX_BYTES)
-    state: int = ctypes.CDLL(None).ntp_adjtime(nothing_to_change)
+    try:
+        state: int = ctypes.CDLL(None).ntp_adjtime(nothing_to_change)
+    except (AttributeError, OSError):  # a C library without it
+        return False
     return 0 <= state < _TIME_ERROR
 
 
@@ -72,7 +80,9 @@ class ClockKeeper:
         self._is_kept = is_kept
         self._was_kept = is_kept()  # before it leapt
         self._leapt: tuple[float, float] | None = None  # to which lead, and since when it is held
+        self._minute = lead[0], monotonic()  # the lead at its beginning, and when that was
         self._heard: tuple[float, float] | None = None  # the lead of the witness, and when
+        self._is_none_until_s = 0.0  # the witness, since it leapt
         self._lock = threading.Lock()
 
     @property
@@ -90,7 +100,10 @@ class ClockKeeper:
     def hear(self, time_s: float, at_s: float) -> None:
         """Take the word of a clock on another machine: it showed `time_s` at our monotonic `at_s`."""
         with self._lock:
+            before = self._heard
             self._heard = time_s - at_s, at_s
+            if before is not None and abs(self._heard[0] - before[0]) > TOLERANCE_S:
+                self._is_none_until_s = at_s + HOLD_S
 
     def look(self) -> None:
         """Follow the wall clock, or not; to be called every second or so."""
@@ -98,19 +111,23 @@ class ClockKeeper:
             before_s = self._monotonic()
             lead = self._wall() - before_s
             now_s = self._monotonic()
-            if now_s - before_s > _READ_WITHIN_S:
+            if now_s - before_s > READ_WITHIN_S:
                 return
             step_s = lead - self._lead[0]
-            if abs(step_s) <= TOLERANCE_S:
+            if max(abs(step_s), abs(lead - self._minute[0])) <= TOLERANCE_S:
                 if self._leapt is not None:
                     _log.info("the machine's clock is back at the time that verdicts go by")
-                    self._leapt = None
-                self._lead[0] = lead
+                self._follow(lead, now_s, is_leap=False)
                 self._was_kept = self._is_kept()
             elif self._is_believed(lead, now_s):
                 _log.warning("the machine's clock is believed", step_s=round(step_s, 3))
-                self._leapt = None
-                self._lead[0] = lead
+                self._follow(lead, now_s, is_leap=True)
+
+    def _follow(self, lead: float, now_s: float, *, is_leap: bool) -> None:
+        self._leapt = None
+        self._lead[0] = lead
+        if is_leap or now_s - self._minute[1] >= _MINUTE_S:
+            self._minute = lead, now_s
 
     def _is_believed(self, lead: float, now_s: float) -> bool:
         """Tell whether a leap is right by all that is known, and note one that is new."""
@@ -122,14 +139,14 @@ class ClockKeeper:
                 held_for_s=HOLD_S,
                 advice="set the clock right, or restart the verifier if the new time is the right one",
             )
-        witness = self._heard_of(now_s)
-        if witness is None:
-            was_set_right = not self._was_kept and self._is_kept()
-            return was_set_right or now_s - self._leapt[1] >= HOLD_S
-        if abs(lead - witness) < abs(self._lead[0] - witness):
-            return True
-        self._leapt = lead, now_s  # when the witness is gone, it is held for the whole time again
-        return False
+        witness = self._heard_of(now_s) if now_s >= self._is_none_until_s else None
+        if witness is not None and abs(lead - witness) <= AGREES_S:
+            return abs(lead - witness) < abs(self._lead[0] - witness)
+        if witness is not None and abs(self._lead[0] - witness) <= AGREES_S:
+            self._leapt = lead, now_s  # when the witness is gone, it is held for the whole time again
+            return False
+        was_set_right = not self._was_kept and self._is_kept()
+        return was_set_right or now_s - self._leapt[1] >= HOLD_S
 
     def _heard_of(self, now_s: float) -> float | None:
         heard = self._heard

@@ -52,8 +52,16 @@ def test_it_shows_the_time(machine: Machine) -> None:
 def test_small_corrections_are_followed(machine: Machine) -> None:
     for _ in range(10):
         machine.wall_lead_s += 0.9 * TOLERANCE_S
-        machine.run(1)
+        machine.run(61)
         assert machine.clock() == pytest.approx(machine.wall())
+
+
+def test_many_small_corrections_in_a_minute_are_a_leap(machine: Machine) -> None:
+    for _ in range(50):
+        machine.wall_lead_s += 0.9 * TOLERANCE_S
+        machine.run(1)
+    assert abs(machine.clock() - _NOON - 50) <= 2 * TOLERANCE_S
+    assert machine.keeper.step_s > 40
 
 
 @pytest.mark.parametrize("leap_s", [300.0, -300.0, _DAY_S, -_DAY_S, 2 * TOLERANCE_S])
@@ -95,6 +103,28 @@ def test_a_leap_that_a_witness_denies_is_not_followed_while_it_is_heard(machine:
 def test_a_leap_to_the_time_of_a_witness_is_followed_at_once(machine: Machine) -> None:
     machine.wall_lead_s += _DAY_S
     machine.keeper.hear(machine.wall() - 3, machine.up_s)
+    machine.run(1)
+    assert machine.clock() == machine.wall()
+
+
+def test_a_witness_that_leaps_with_us_is_none(machine: Machine) -> None:
+    machine.keeper.hear(machine.wall(), machine.up_s)
+    machine.run(1)
+    machine.wall_lead_s += _DAY_S
+    for _ in range(int(HOLD_S) - 1):
+        machine.run(1)
+        machine.keeper.hear(machine.wall(), machine.up_s)
+    assert machine.clock() == _NOON + HOLD_S
+    machine.run(2)
+    assert machine.clock() == machine.wall()
+
+
+def test_a_witness_that_is_close_to_neither_time_decides_nothing(machine: Machine) -> None:
+    machine.wall_lead_s += 150
+    for _ in range(int(HOLD_S)):
+        machine.keeper.hear(machine.wall() + 50, machine.up_s)
+        machine.run(1)
+    assert machine.clock() == _NOON + HOLD_S
     machine.run(1)
     assert machine.clock() == machine.wall()
 
