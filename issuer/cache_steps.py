@@ -5,7 +5,9 @@ thread writes to Redis, so nothing older ever follows something newer, whatever 
 
 Stopping after any step is safe, also by kill -9. What a rebuild beside running verifiers has written is
 right, and they have heard of each change to it. A repaired record is fed to them in the MULTI that
-writes it. A rebuild that took the epoch away is begun again by the next turn of the publisher.
+writes it. No shard gets shorter or goes away while its epoch lasts, or no verifier would load it any more:
+zeros stand for what does not belong there, and surplus shards go in the MULTI that gives the new epoch. A
+rebuild that took the epoch away is begun again by the next turn of the publisher.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -59,14 +61,14 @@ def rebuild(cache: Cache) -> Iterator[Progress]:
         cache.writer.write_shard(number, shard.content, cache.fences())
         progress = _after_shard(progress, number, shard.record_count)
         yield progress
+    surplus: list[int] = []
     for keys in _surplus_keys(cache):
-        for key in keys:
-            cache.writer.delete(key, cache.fences())
+        surplus += _clear(cache, keys)
         yield progress
     cache.writer.put_key_set(cache.keys.newest_key_set())
     if (gate_list := cache.gate_list()) is not None:
         cache.writer.write_gate_list(gate_list)
-    cache.adopt(cache.writer.give_epoch(cache.fences()))
+    _give_epoch(cache, surplus)
     yield replace(progress, is_done=True)
 
 
@@ -96,10 +98,11 @@ def _compare(cache: Cache, *, is_repairing: bool) -> Iterator[Progress]:
         progress = _compare_shard(cache, progress, number, is_repairing=is_repairing)
         yield progress
     # 3. What does not belong there.
+    surplus: list[int] = []
     for keys in _surplus_keys(cache):
         progress = _with_problems(progress, [f"{_printable(key)}: does not belong there" for key in keys])
-        for key in keys if is_repairing else ():
-            cache.writer.delete(key, cache.fences())
+        if is_repairing:
+            surplus += _clear(cache, keys)
         yield progress
     # 4. The key set and the gate list.
     newest = cache.keys.newest_key_set()
@@ -115,7 +118,7 @@ def _compare(cache: Cache, *, is_repairing: bool) -> Iterator[Progress]:
     # 5. Mirrors were loaded from what differed.
     is_repaired = is_repairing and bool(progress.differing_records or progress.problems)
     if is_repaired:
-        cache.adopt(cache.writer.give_epoch(cache.fences()))
+        _give_epoch(cache, surplus)
     yield replace(progress, is_done=True, is_repaired=is_repaired)
 
 
@@ -172,6 +175,25 @@ def _belongs(cache: Cache, key: bytes) -> bool:
         return True
     shard = cache.writer.shard_at(key)
     return shard is not None and cache.outbox.next_shard(shard) == shard
+
+
+def _clear(cache: Cache, keys: Sequence[bytes]) -> Sequence[int]:
+    """Delete what does not belong there but shards, and return those, zeros until the epoch ends."""
+    surplus = []
+    for key in keys:
+        shard = cache.writer.shard_at(key)
+        if shard is None:
+            cache.writer.delete(key, cache.fences())
+        else:
+            cache.writer.write_shard(shard, b"", cache.fences())
+            surplus.append(shard)
+    return surplus
+
+
+def _give_epoch(cache: Cache, surplus: Sequence[int]) -> None:
+    # The register may have grown into one of them meanwhile.
+    gone = [shard for shard in surplus if cache.outbox.next_shard(shard) != shard]
+    cache.adopt(cache.writer.give_epoch(cache.fences(), gone))
 
 
 def _with_problems(progress: Progress, problems: Sequence[str]) -> Progress:

@@ -19,7 +19,7 @@ While Redis is away the outbox grows, on disk, and callers are told at once that
 
 import threading
 import time
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -40,6 +40,9 @@ HEARTBEAT_S = 1.0
 PUBLICATION_WAIT_S = 0.5
 # Soon enough to be live again when Redis is, seldom enough not to burden one that is just starting.
 _RETRY_S = 0.2
+# For as many times what it cost is a server of a Cluster left alone that does not answer while others do: a
+# frozen one holds up the thread for a second, and may do so a fifth of the time.
+_SILENT_PAUSES = 4
 _STOP_WAIT_S = 5.0
 # Beside threads that compute, a turn waits its twentieth of a second however much it carries. In Redis it is
 # a matter of 10 ms.
@@ -71,7 +74,9 @@ class Publisher:
         )
         # Partitions on servers of a Cluster that do not answer, while others do, and what came instead.
         self._silent: frozenset[int] = frozenset()
+        self._are_documents_silent = False  # the same of key set and gate list
         self._silence = RedisError()
+        self._ask_silent_at_s = 0.0
         self._ahead_seq = 0  # of the last row that was published past those of such partitions
         self._mismatch: str | None = None  # why Redis is being rebuilt
         self._is_eviction_known = False
@@ -176,11 +181,11 @@ class Publisher:
     def _work(self) -> bool:
         if self._positions is None:
             self._positions = self._outbox.positions()
-        if not self._is_eviction_known:
-            self._warn_of_eviction()
         try:
             self._require_all_partitions(self._positions)
             is_more_waiting = self._publish(self._positions)
+            if not self._is_eviction_known:
+                self._warn_of_eviction()
             return self._advance_job() or is_more_waiting
         except CacheMismatch as mismatch:
             self._rebuild(str(mismatch))
@@ -206,7 +211,8 @@ class Publisher:
     def _publish(self, before: Mapping[int, FeedPosition]) -> bool:
         left_out = self._silent
         batch = self._outbox.next_batch(_ROWS_PER_TURN, without=left_out, partitions=self._writer.partitions)
-        is_heartbeat_due = self._monotonic() >= self._next_heartbeat_s or self._is_document_asked()
+        is_document_asked = self._is_document_asked() and not self._are_documents_silent
+        is_heartbeat_due = self._monotonic() >= self._next_heartbeat_s or is_document_asked
         updates = _by_partition(batch.updates, self._writer.partitions)
         positions = self._append(before, updates, is_heartbeat_due=is_heartbeat_due)
         if left_out or self._silent:
@@ -219,12 +225,17 @@ class Publisher:
             self._settle(batch.last_seq, positions, without=left_out | self._silent)
         if is_heartbeat_due:
             self._next_heartbeat_s = self._monotonic() + HEARTBEAT_S
-            self._put_documents()
-        if self._silent:
-            raise self._silence
+            if not self._are_documents_silent:
+                self._try_documents()
+        is_more_waiting = batch.row_count == _ROWS_PER_TURN
+        self._ask_silent(positions)
+        if self._is_any_silent:
+            if is_more_waiting:
+                self._woken.set()
+            raise self._silence.with_traceback(None)  # it may be raised many times
         if is_heartbeat_due:
             self._note_heartbeat()
-        return batch.row_count == _ROWS_PER_TURN
+        return is_more_waiting or bool(left_out)
 
     def _append(
         self,
@@ -233,33 +244,59 @@ class Publisher:
         *,
         is_heartbeat_due: bool,
     ) -> Mapping[int, FeedPosition]:
-        """Write to each partition that has updates, or to all; return where the feeds stand then.
+        """Write to those with updates, or to all that are not silent; return where the feeds stand then.
 
         A node of a Cluster that is away holds up its own partitions alone, which are silent then. Raises
         RedisError when no server answered.
         """
-        positions = dict(before)
-        failed: set[object] = set()
-        silent, is_any_reached = set(self._silent), False
-        for partition in range(self._writer.partitions) if is_heartbeat_due else sorted(updates):
-            server = self._writer.server_of(partition)
-            try:
-                if server in failed:  # it would take a second for each of its partitions
-                    raise self._silence
-                position = self._writer.append(partition, before[partition], updates.get(partition, ()))
-            except RedisError as error:
-                self._silence = error
-                failed.add(server)
-                silent.add(partition)
-                continue
-            is_any_reached = True
-            silent.discard(partition)
-            if partition in updates:
-                positions[partition] = position
-        self._silent = frozenset(silent if is_any_reached or not failed else ())
-        if failed and not is_any_reached:
+        chosen = range(self._writer.partitions) if is_heartbeat_due else sorted(updates)
+        asked = [partition for partition in chosen if partition not in self._silent]
+        reached = self._reach(asked, before, updates)
+        if asked and not reached:
+            self._silent = frozenset()
             raise self._silence
-        return positions
+        self._silent = self._silent.union(asked).difference(reached)
+        return {**before, **{partition: reached[partition] for partition in updates if partition in reached}}
+
+    def _reach(
+        self,
+        partitions: Iterable[int],
+        before: Mapping[int, FeedPosition],
+        updates: Mapping[int, Sequence[tuple[int, int]]],
+    ) -> Mapping[int, FeedPosition]:
+        """Write to partitions; return where the feeds stand of those that answered."""
+        reached: dict[int, FeedPosition] = {}
+        failed: set[object] = set()
+        begun_s = self._monotonic()
+        for partition in partitions:
+            server = self._writer.server_of(partition)
+            if server in failed:  # it would take a second for each of its partitions
+                continue
+            try:
+                reached[partition] = self._writer.append(
+                    partition, before[partition], updates.get(partition, ())
+                )
+            except RedisError as error:
+                failed.add(server)
+                self._note_silence(error, begun_s)
+        return reached
+
+    def _ask_silent(self, positions: Mapping[int, FeedPosition]) -> None:
+        """Send those that are silent their heartbeat, when it is time to: behind all that answer."""
+        if not self._is_any_silent or self._monotonic() < self._ask_silent_at_s:
+            return
+        self._silent = self._silent.difference(self._reach(sorted(self._silent), positions, {}))
+        if self._are_documents_silent:
+            self._try_documents()
+
+    @property
+    def _is_any_silent(self) -> bool:
+        return bool(self._silent) or self._are_documents_silent
+
+    def _note_silence(self, error: RedisError, begun_s: float) -> None:
+        self._silence = error
+        now = self._monotonic()
+        self._ask_silent_at_s = now + max(_RETRY_S, _SILENT_PAUSES * (now - begun_s))
 
     def _wait_for_documents(self, asked: int) -> bool:
         """Wake the thread, and tell whether it put key set and gate list as they were asked for then."""
@@ -271,6 +308,16 @@ class Publisher:
 
     def _is_document_asked(self) -> bool:
         return self._documents_asked != self._documents_put
+
+    def _try_documents(self) -> None:
+        begun_s = self._monotonic()
+        try:
+            self._put_documents()
+        except RedisError as error:
+            self._are_documents_silent = True
+            self._note_silence(error, begun_s)
+        else:
+            self._are_documents_silent = False
 
     def _put_documents(self) -> None:
         with self._progress:
@@ -300,7 +347,7 @@ class Publisher:
         if not progress.is_done:
             return
         self._tell_published(last_seq)
-        self._mismatch, self._silent = None, frozenset()
+        self._mismatch, self._silent, self._are_documents_silent = None, frozenset(), False
         self._note_heartbeat()
         seconds = round(self._monotonic() - begun_s, 3)
         _log.info("rebuild of Redis done", records=progress.records, seconds=seconds)
@@ -388,7 +435,9 @@ class Publisher:
                 is_more_waiting = self.turn()
             except Exception as error:  # noqa: BLE001 - a dead thread would keep every change from the gates
                 self._report(error)
-                self._stopping.wait(_RETRY_S)
+                # Changes of what answers do not wait for what is silent.
+                is_any_reached = error is self._silence and self._is_any_silent
+                (self._woken if is_any_reached else self._stopping).wait(_RETRY_S)
                 continue
             self._report(None)
             if not is_more_waiting:

@@ -27,6 +27,7 @@ from issuer.errors import CacheMismatch, ForeignCache
 from issuer.register.outbox import FeedPosition
 from verifier.redis_connection import RedisServers
 from verifier.wire.ed25519 import SIGNATURE_BYTES
+from verifier.wire.status_record import RECORD_BYTES
 from verifier.wire.status_store import (
     EPOCH_FIELD,
     FEED_MAX_ENTRIES,
@@ -133,28 +134,45 @@ class StatusWriter:
         fences: Mapping[int, Fence],
         updates: Sequence[tuple[int, int]] = (),
     ) -> None:
-        """Write a whole shard; where there is an epoch, feed `updates`, which are records of it, as well."""
+        """Write a whole shard; where there is an epoch, feed `updates`, which are records of it, as well.
+
+        Where there is an epoch, zeros keep the shard as long as it was: verifiers do not load one that was
+        cut.
+        """
         partition = partition_of(shard, self.partitions)
-        command = ("SET", status_key(shard, self.partitions), content)
         fence = fences[partition]
+        if isinstance(fence, FeedPosition):
+            content = content.ljust(self._length(shard), b"\0")
+        command = ("SET", status_key(shard, self.partitions), content)
         self._transact(partition, command, *_entries(partition, fence, updates), fence=fence)
 
     def delete(self, key: bytes, fences: Mapping[int, Fence]) -> None:
-        """Delete a key that does not belong into the status."""
+        """Delete a key that does not belong into the status, and is no shard: those go with the epoch."""
         for partition, fence in fences.items():
             if key.startswith(b"gatelight:{%d}:" % partition):
                 self._transact(partition, ("DEL", key), *_entries(partition, fence), fence=fence)
                 return
         self._servers.of(key).delete(key)  # of a partition that we never write
 
-    def give_epoch(self, fences: Mapping[int, Fence]) -> Mapping[int, FeedPosition]:
-        """Give a Redis that is right its new epoch: verifiers load it. Return where the feeds stand then."""
+    def give_epoch(
+        self, fences: Mapping[int, Fence], surplus: Sequence[int] = ()
+    ) -> Mapping[int, FeedPosition]:
+        """Give a Redis that is right its new epoch: verifiers load it. Return where the feeds stand then.
+
+        With the old epoch go the shards that are `surplus`.
+        """
         epoch = self._new_epoch()
         positions = {}
         for partition, fence in fences.items():
             given = fence.epoch if isinstance(fence, Begun) else epoch
             set_epoch = ("SET", epoch_key(partition), given)
-            feed_id = self._transact(partition, set_epoch, _entry(partition, given), fence=fence)
+            keys = [
+                status_key(shard, self.partitions)
+                for shard in surplus
+                if partition_of(shard, self.partitions) == partition
+            ]
+            delete = [("DEL", *keys)] if keys else []
+            feed_id = self._transact(partition, *delete, set_epoch, _entry(partition, given), fence=fence)
             positions[partition] = FeedPosition(given, feed_id.decode())
         return positions
 
@@ -260,6 +278,16 @@ class StatusWriter:
     def close(self) -> None:
         """Close the connections."""
         self._servers.close()
+
+    def _length(self, shard: int) -> int:
+        """Return how long a shard is, in bytes of whole records; 0 where it is none."""
+        key = status_key(shard, self.partitions)
+        try:
+            length: Any = self._servers.of(key).strlen(key)
+        except ResponseError as error:
+            _require_wrong_type(error)
+            return 0
+        return min(int(length), SHARD_BYTES) // RECORD_BYTES * RECORD_BYTES
 
     def _is_there(self, key: str, signed: bytes) -> bool:
         """Tell whether what lies at a key has the length and the signature of what should."""

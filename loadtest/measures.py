@@ -261,9 +261,9 @@ def _growth_of_one(samples: Sequence[ServerSample], of: str) -> float | None:
 def _worker_growth(run: _Run) -> float | None:
     """Return MiB an hour by the same line, for each worker of the verifier that grows most.
 
-    Of memory that nobody shares: pages of the mirror are met one by one, for hours, and there is an end to it.
+    Of memory that nobody shares: pages of the mirror are met one by one, for hours, up to all of them.
     """
-    growths = []
+    growths: list[float] = []
     for name, samples in _by_server(run.recording.servers).items():
         warm = _warm(samples)
         slope = _slope(warm, "own_mib")

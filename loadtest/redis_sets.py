@@ -21,7 +21,7 @@ from loadtest.processes import READY_TIMEOUT_S, ProcessError, ServerProcess
 SERVICE = "gatelight"
 # Of a failure detector that has one machine to itself; in a city's network it is seconds.
 DOWN_AFTER_MS = 500
-_LOOK_S = 0.02
+_LOOK_S = 0.05
 _SLOTS = 16_384
 _PORT_ATTEMPTS = 5
 

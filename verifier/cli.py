@@ -88,7 +88,7 @@ def serve(**options: Any) -> None:
     from verifier.config import load_settings  # noqa: PLC0415 - `scan` must start fast
     from verifier.errors import SettingsError  # noqa: PLC0415
     from verifier.host.workers import WorkersFailed  # noqa: PLC0415
-    from verifier.logs import configure_logs  # noqa: PLC0415
+    from verifier.logs import configure_logs, tell_plainly  # noqa: PLC0415
     from verifier.main import serve as run  # noqa: PLC0415
 
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it would log a taken port before we can explain it
@@ -97,10 +97,10 @@ def serve(**options: Any) -> None:
     try:
         run(load(), load=load)
     except SettingsError as error:
-        click.echo(str(error), err=True)
+        tell_plainly(str(error))
         sys.exit(_EXIT_SETTINGS)
     except WorkersFailed as error:
-        click.echo(str(error), err=True)
+        tell_plainly(str(error))
         sys.exit(_EXIT_FAILED)
 
 

@@ -1,11 +1,12 @@
 """When a verifier is well, by what it tells Prometheus: the one table of `gatelight-verifier status`.
 
-The thresholds are also those of the alert rules, which are written from them. Pure.
+The thresholds are also those of the alert rules, which are written from them. Of what a rule asks in a second
+or as a share it is told by two looks alone: counts since the start say nothing of now. Pure.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self, TypeVar
 
 from verifier.trouble import Part, Trouble
 
@@ -31,12 +32,25 @@ CLOCK_STEP_S = 1.0
 CLOCK_REDIS_S = 5.0
 # A look at the key set takes a millisecond; a claim for one entry has 5 ms.
 REDIS_SLOW_S = 0.1
-# For alerts: a gate waits for less than anybody notices, of 99 calls in 100.
+# Of the calls that may wait. Where they wait, gates wait.
+BACKLOG_SHARE = 0.5
+# Refused because too many waited: one is a burst.
+SHED_PER_S = 1.0
+# Calls of gates that nobody knows: one may have an old key.
+UNKNOWN_GATES_PER_S = 1.0
+# A gate waits for less than anybody notices, of 99 calls in 100; batches take longer. Bound of a bucket.
 CALL_P99_S = 0.1
-# For alerts: the share of PHONE codes that come before their time by more than CODE_EARLY_S. Some phones are
-# always wrong; when many are, it is our clock, or the issuer's.
+# The share of PHONE codes that come before their time by more than CODE_EARLY_S, or after it by more than
+# CODE_LATE_S. Some phones are always wrong; when many are, it is our clock, or the issuer's. Bounds of
+# buckets, too.
 CODE_EARLY_S = 10.0
 CODES_EARLY_SHARE = 0.05
+CODE_LATE_S = 120.0
+CODES_LATE_SHARE = 0.2
+# The share of codes that no key in force has signed.
+CODES_FORGED_SHARE = 0.1
+# Alerts look at minutes, we at a second: fewer that are wrong are chance, whatever their share.
+LEAST_FOR_SHARE = 5
 # For alerts: the busiest worker's share over the mean.
 WORKER_SKEW_RATIO = 3.0
 
@@ -44,8 +58,19 @@ WORKER_SKEW_RATIO = 3.0
 class Seen(Protocol):
     """What a verifier told: verifier.seen_metrics.SeenMetrics."""
 
+    over_s: float  # of what since() returns
+
     def value(self, name: str, **labels: str) -> float | None:
         """Return a metric, named without the prefix; None where it was not told."""
+
+    def total(self, name: str) -> float:
+        """Return the sum of a metric over all its labels."""
+
+    def since(self, before: Self) -> Self:
+        """Return what was counted from an earlier moment to this one."""
+
+
+_Seen = TypeVar("_Seen", bound=Seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +148,9 @@ _EFFECTS = {
 }
 # Kinds of problems that follow from trouble with the same part.
 _FOLLOWING = ("old", "unshipped", "slow")
+# A call of theirs is one scan.
+_SHORT_METHODS = ("VerifyCode", "StreamVerify")
+_FORGED = ("BAD_SIGNATURE", "UNKNOWN_KEY")
 _NO_MIRROR = "there is no mirror yet, so there are no verdicts"
 
 _RULES = (
@@ -197,8 +225,12 @@ _RULES = (
 )  # fmt: skip
 
 
-def problems(seen: Seen) -> Sequence[Problem]:
-    """Return all that is wrong, what matters most for the gates first."""
+def problems(seen: _Seen, before: _Seen | None = None) -> Sequence[Problem]:
+    """Return all that is wrong, what matters most for the gates first.
+
+    By two looks that is also what was wrong between them.
+    """
+    counted = None if before is None else seen.since(before)
     in_trouble = list(_of_parts(seen))
     parts = {problem.part for problem in in_trouble}
     if any(problem.kind == Trouble.REDIS_TIMEOUT for problem in in_trouble):
@@ -206,10 +238,13 @@ def problems(seen: Seen) -> Sequence[Problem]:
     by_rules = [problem for rule in _RULES for problem in _by_rule(rule, seen)]
     return [
         *_of_workers(seen),
+        *(() if counted is None else _of_answers(counted)),
+        *_of_backlog(seen),
         *in_trouble,
         # What is in trouble is late as well, which says nothing more.
         *(one for one in by_rules if one.part not in parts or one.kind not in _FOLLOWING),
         *_of_descriptors(seen),
+        *(() if counted is None else _of_codes(counted)),
     ]
 
 
@@ -264,6 +299,84 @@ def _by_rule(rule: _Rule, seen: Seen) -> Iterator[Problem]:
         return
     words = in_words(value) if rule.name.endswith("_seconds") else f"{value:.0f}"
     yield Problem(rule.part, rule.kind, value if rule.is_age else None, rule.text.format(value=words))
+
+
+def _of_answers(counted: Seen) -> Iterator[Problem]:
+    """Yield what keeps gates from being answered, or from being answered at once."""
+    failed = counted.total("failed_total")
+    shed, unknown = (counted.total(f"{name}_total") / counted.over_s for name in ("shed", "unauthenticated"))
+    if failed > 0:
+        text = (
+            f"{failed:.0f} calls failed inside the verifier in {in_words(counted.over_s)}, and their gates "
+            "stayed shut: a fault of ours, the log says where; report it"
+        )
+        yield Problem("calls", "failed", None, text)
+    if shed > SHED_PER_S:
+        text = (
+            f"{shed:.0f} calls a second are turned away because too many wait: gates ask again, and people "
+            "wait; add workers or verifiers, and see whether one client sends far more than the others"
+        )
+        yield Problem("calls", "shed", None, text)
+    calls, in_time = (
+        sum(counted.value("call_seconds_bucket", le=le, method=method) or 0.0 for method in _SHORT_METHODS)
+        for le in ("+Inf", f"{CALL_P99_S:g}")
+    )
+    if _is_share(calls - in_time, calls, 0.01):
+        text = (
+            f"{calls - in_time:.0f} of {calls:.0f} scans took over {in_words(CALL_P99_S)}: people notice "
+            "that the gate takes its time; see calls in flight, the processor and Redis, and add workers"
+        )
+        yield Problem("calls", "slow", None, text)
+    if unknown > UNKNOWN_GATES_PER_S:
+        text = (
+            f"{unknown:.0f} calls a second come from gates that nobody knows, and get no verdict: a key was "
+            "changed, or they are not on the list yet (`gatelight-issuer gate list`), or they are strangers"
+        )
+        yield Problem("gates", "unknown", None, text)
+
+
+def _of_codes(counted: Seen) -> Iterator[Problem]:
+    """Yield what is wrong with the codes that are shown."""
+    codes, early, in_time = (
+        counted.value("code_age_seconds_bucket", le=le) or 0.0
+        for le in ("+Inf", f"{-CODE_EARLY_S}", f"{CODE_LATE_S}")
+    )
+    if _is_share(early, codes, CODES_EARLY_SHARE):
+        text = (
+            f"{early:.0f} of {codes:.0f} codes came over {in_words(CODE_EARLY_S)} before their time: people "
+            "get NOT_YET_VALID; when many phones are fast, the verifier's clock is slow: compare clocks"
+        )
+        yield Problem("codes", "early", None, text)
+    if _is_share(codes - in_time, codes, CODES_LATE_SHARE):
+        text = (
+            f"{codes - in_time:.0f} of {codes:.0f} codes came over {in_words(CODE_LATE_S)} after their time "
+            "began: people get EXPIRED; they show screenshots, or phones have no newer codes, the issuer "
+            "being away, or the verifier's clock is fast: compare clocks"
+        )
+        yield Problem("codes", "late", None, text)
+    verdicts = counted.total("verdicts_total")
+    forged = sum(counted.value("verdicts_total", verdict=verdict) or 0.0 for verdict in _FORGED)
+    if _is_share(forged, verdicts, CODES_FORGED_SHARE):
+        text = (
+            f"{forged:.0f} of {verdicts:.0f} codes are not signed by a key in force, and let nobody in: "
+            "somebody tries, or phones hold codes of a revoked key, or this verifier follows the wrong Redis"
+        )
+        yield Problem("codes", "forged", None, text)
+
+
+def _is_share(count: float, of: float, limit: float) -> bool:
+    return count >= LEAST_FOR_SHARE and count > limit * of
+
+
+def _of_backlog(seen: Seen) -> Iterator[Problem]:
+    in_flight, limit = seen.value("in_flight"), seen.value("backlog_limit")
+    if in_flight is None or not limit or in_flight <= BACKLOG_SHARE * limit:
+        return
+    text = (
+        f"{in_flight:.0f} calls are under way or wait, of {limit:.0f} that may: soon more are turned away; "
+        "add workers or verifiers"
+    )
+    yield Problem("calls", "waiting", None, text)
 
 
 def _of_descriptors(seen: Seen) -> Iterator[Problem]:

@@ -4,10 +4,10 @@ Never one a scan. No QR text, name, document number or key is ever handed to a l
 libraries and Python itself, comes out in the same form, without what might quote a value: of an error that
 nobody caught its type and the place, of a library's message its beginning.
 
-Each line has timestamp, level, event, service, release and pid, and of a worker its number.
+Each line has timestamp, level, event, service, release and pid, and of a worker its number. None holds up who
+logs it (verifier.log_writer).
 """
 
-import contextlib
 import logging
 import re
 import sys
@@ -16,9 +16,11 @@ import warnings
 from importlib.metadata import version
 from os import getpid
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any
 
 import structlog
+
+from verifier.log_writer import LogWriter
 
 # What follows in a library's message is mostly a value, or the text of an error with a value in it.
 _VALUE_BEGINS = re.compile(r"[:'\"=(<\[{]")
@@ -27,27 +29,13 @@ _MAX_CHARACTERS = 200
 _log = structlog.get_logger("gatelight")
 
 
-class _Unfailing:
-    """A stream whose readers may go and whose disk may fill.
-
-    A log that cannot be written must not end the thread that writes it: the mirror would stand still.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.flush()
+_writer: LogWriter | None = None  # of this process
 
 
 def configure_logs(service: str, *, worker: int | None = None) -> None:
     """Set up the logs of a process: of a service, and in a worker with its number."""
+    global _writer  # noqa: PLW0603 - as structlog's own configuration is the process's
+    _writer = LogWriter(sys.stderr, on_dropped=_tell_dropped)
     fields: dict[str, Any] = {"service": service, "release": version("gatelight"), "pid": getpid()}
     if worker is not None:
         fields["worker"] = worker
@@ -64,10 +52,25 @@ def configure_logs(service: str, *, worker: int | None = None) -> None:
             ),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.WriteLoggerFactory(file=_Unfailing(sys.stderr)),  # type: ignore[arg-type]
+        logger_factory=structlog.WriteLoggerFactory(file=_writer),  # type: ignore[arg-type]
         cache_logger_on_first_use=True,
     )
     _take_what_others_say()
+
+
+def finish_logs() -> None:
+    """Wait for the last lines to be written, half a second at most: before os._exit(), or what is like it.
+
+    Where Python itself ends, this is done.
+    """
+    if _writer is not None:
+        _writer.finish()
+
+
+def tell_plainly(text: str) -> None:
+    """Write a plain line behind all others: why a service ends. It waits for nobody, either."""
+    if _writer is not None:
+        _writer.write(f"{text}\n")
 
 
 def is_on_terminal() -> bool:
@@ -81,6 +84,10 @@ def where_raised(error: BaseException) -> str:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return "" if trace is None else f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+
+
+def _tell_dropped(count: int) -> None:
+    _log.warning("log lines dropped", lines=count)
 
 
 def _take_what_others_say() -> None:

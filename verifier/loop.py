@@ -57,11 +57,12 @@ class Loop:
         self._well_at_s = self._monotonic()
         self._thread.start()
 
-    def stop(self) -> None:
-        """Begin no further step; returns once the thread is done, or had 5 s to be."""
+    def stop(self) -> bool:
+        """Begin no further step; tell whether the thread is done, for which it has 5 s."""
         self._stopping.set()
         self._woken.set()
         self._thread.join(_STOP_TIMEOUT_S)
+        return not self._thread.is_alive()
 
     def wake(self) -> None:
         """Let the next step begin now, or after the one under way."""

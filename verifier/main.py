@@ -69,6 +69,7 @@ def _serve(settings: VerifierSettings, load: Callable[[], VerifierSettings], sig
             journal=settings.journal_folder,
             state=settings.state_folder,
             state_max_age_s=settings.state_max_age_s,
+            is_state_asked_for=settings.state is not None,
             tracing=tracing,
             is_gate_list_needed=settings.effective_gate_auth is not GateAuth.NONE,
         )
@@ -86,6 +87,7 @@ def _serve(settings: VerifierSettings, load: Callable[[], VerifierSettings], sig
         )
         skew = Skew()
         certificate = CertificateLife(lambda: workers.configure)
+        certificate.take(workers.configure)
         outdated = Gauge(
             "workers_outdated",
             "Workers that run with another configuration than the newest one.",
@@ -99,6 +101,11 @@ def _serve(settings: VerifierSettings, load: Callable[[], VerifierSettings], sig
                 *following.gauges(),
                 outdated,
                 Gauge("workers", "Workers that there are to be.", lambda: settings.workers),
+                Gauge(
+                    "backlog_limit",
+                    "Calls that may wait at all workers together.",
+                    lambda: settings.workers * workers.configure(0).limits.max_backlog,
+                ),
                 Gauge(
                     "tls_certificate_left_seconds",
                     "Until the certificate that workers show ends.",
@@ -116,6 +123,7 @@ def _serve(settings: VerifierSettings, load: Callable[[], VerifierSettings], sig
                 load=load,
                 configure=configure,
                 in_force=lambda: workers.configure,
+                on_taken=certificate.take,
                 engine=engine.name,
             ),
             on_ready=partial(_ready, settings, port),
@@ -140,13 +148,17 @@ class _Reload:
         load: Callable[[], VerifierSettings],
         configure: Callable[[VerifierSettings, int], WorkerConfig],
         in_force: Callable[[], Configure],
+        on_taken: Callable[[Configure], None],
         engine: str,
     ) -> None:
-        """`in_force` returns what configures a worker that starts now; `engine` is the name of its engine."""
+        """`in_force` returns what configures a worker that starts now, `on_taken` is told what will; `engine`
+        is the name of its engine.
+        """
         self._settings = settings
         self._load = load
         self._configure = configure
         self._in_force = in_force
+        self._on_taken = on_taken
         self._engine = engine
         self._offered: tuple[Configure, VerifierSettings] | None = None
 
@@ -174,6 +186,7 @@ class _Reload:
         say_if_descriptors_are_few(merged.max_connections)
         _say_if_no_web_page_may_call(merged, self._engine)
         self._offered = partial(self._configure, merged), merged
+        self._on_taken(self._offered[0])
         return Reloaded(self._offered[0], names)
 
 

@@ -8,7 +8,7 @@ Load again, and swap the new table in whole, when the epoch changes (the issuer 
 feed was trimmed beyond the last entry seen. Never when Redis vanishes, is empty, or answers nonsense:
 the mirror stays, and its age grows until proof comes that it is current. Nor does it go back in time: a
 Redis that was set back, also to before its last rebuild, is not loaded until the issuer has rebuilt it. Nor
-is one whose shards were cut since an earlier load: within an epoch they only ever grow.
+is one whose shards were cut since an earlier load, so that records are gone: within an epoch they only grow.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,8 @@ from verifier.errors import StatusUnavailable
 from verifier.mirror import FollowedPartition, HeapTable, StatusTable
 from verifier.status_reader import ENTRIES_PER_PAGE, Page, Position, StatusReader
 from verifier.wire.errors import StatusError
-from verifier.wire.status_store import decode_updates
+from verifier.wire.status_record import RECORD_BYTES
+from verifier.wire.status_store import RECORDS_PER_SHARD, decode_updates
 
 # Ages are known to the time that a reply takes. A load refused for less is made at the next heartbeat.
 _CLOCK_TOLERANCE_S = 1.0
@@ -77,7 +78,7 @@ class MirrorFollower:
             raise StatusUnavailable("Redis was rebuilt or set back while it was being loaded")
         if self._last_seen is not None and self._last_seen.epoch == noted.epoch:
             for shard, length in self._lengths.items():
-                if lengths.get(shard, 0) < length:
+                if self._has_records(shard, lengths.get(shard, 0), length):
                     raise StatusUnavailable(f"shard {shard} was cut: waiting for a rebuild")
         self._lengths = lengths
         # As old as what was noted: the shards took their time, and are no newer for it.
@@ -87,6 +88,16 @@ class MirrorFollower:
         self.lag_s = 0.0
         _log.info("mirror loaded", status_age_s=round(self._monotonic() - noted.current_at_s, 3))
         _warn_of(left_out)
+
+    def _has_records(self, shard: int, begin: int, end: int) -> bool:
+        """Tell whether the mirror has records in a part of a shard, from byte to byte.
+
+        Without, nothing is lost with that part, and no rebuild might ever come.
+        """
+        table = self._mirror.table
+        first = shard * RECORDS_PER_SHARD
+        indices = range(first + begin // RECORD_BYTES, first + end // RECORD_BYTES)
+        return table is not None and any(map(table.record, indices))
 
     def _is_set_back(self, noted: Position) -> bool:
         seen = self._last_seen

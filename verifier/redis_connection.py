@@ -56,6 +56,7 @@ class RedisServers:
     def __init__(self, url: str, *, reply_timeout_s: float, client_name: str) -> None:
         """Nothing is connected yet. Raises ValueError for a URL that is not one of Redis."""
         self._url = RedisUrl.parse(url)
+        # Whatever a URL says: who waits for Redis relies on them.
         self._options = {
             "client_name": client_name,
             "protocol": 2,  # one form of reply from every server since 6.2
@@ -70,7 +71,8 @@ class RedisServers:
         self._master: MasterGuide | None = None
         match self._url.form:
             case Form.SERVER:
-                self._only = redis.Redis.from_url(url, **self._options)
+                options: dict[str, Any] = {**self._url.options, **self._options}
+                self._only = redis.Redis.from_pool(redis.ConnectionPool(**options))
             case Form.SENTINEL:
                 self._master = MasterGuide(self._url.hosts, self._url.service, self._asking)
                 self._only = self._client(self._master)
@@ -127,21 +129,21 @@ class RedisServers:
             return client
         with self._making:
             # Nodes come and go in a Cluster that lives long.
-            for gone in set(self._nodes) - set(cluster.nodes):
+            for gone in set(self._nodes) - {*cluster.known_masters(), address}:
                 self._nodes.pop(gone).connection_pool.disconnect(inuse_connections=False)
             return self._nodes.setdefault(address, self._client(NodeGuide(cluster, address)))
 
     def _client(self, guide: Guide) -> redis.Redis:
         kind = _GuidedTls if self._url.is_tls else _Guided
-        options = {**self._options, **self._url.options}
+        options = {**self._url.options, **self._options}
         return redis.Redis.from_pool(redis.ConnectionPool(connection_class=kind, guide=guide, **options))
 
     def _asking(self, address: Address) -> redis.Redis:
         """Return a client for a question about where to connect to."""
         is_sentinel = self._url.form is Form.SENTINEL
         options: dict[str, Any] = {
-            **self._options,
             **(self._url.sentinel_options if is_sentinel else self._url.options),
+            **self._options,
             "socket_connect_timeout": ASK_TIMEOUT_S,
             "socket_timeout": ASK_TIMEOUT_S,
         }
@@ -172,6 +174,12 @@ class _Guided(Connection):
             self._guide.lost(Address(self.host, self.port))
             raise
 
+    def on_connect_check_health(self, check_health: bool = True) -> None:
+        """Shake hands; raises Elsewhere where a Sentinel that is behind the times named a replica."""
+        super().on_connect_check_health(check_health)
+        if isinstance(self._guide, MasterGuide) and self._is_replica():
+            raise Elsewhere(f"{self.host}:{self.port} is a replica")
+
     def read_response(self, *arguments: Any, **options: Any) -> Any:
         """Return a reply; raises Elsewhere, and the connection is closed, if the wrong server gave it."""
         here = Address(self.host, self.port)
@@ -187,6 +195,16 @@ class _Guided(Connection):
         except (redis.ConnectionError, redis.TimeoutError):
             self._guide.lost(here)
             raise
+
+    def _is_replica(self) -> bool:
+        """Tell whether the server says that it is one; one round trip."""
+        # HELLO tells it as ROLE does, for which a user would need one more right.
+        self.send_command("HELLO", check_health=False)  # type: ignore[no-untyped-call]
+        try:
+            said = self.read_response(disable_decoding=True)
+        except redis.ResponseError:
+            return False
+        return isinstance(said, list) and (b"role", b"replica") in zip(said[::2], said[1::2], strict=False)
 
     def _connect(self) -> Any:
         self.host, self.port = self._guide.address()

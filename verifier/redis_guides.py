@@ -4,13 +4,17 @@ A guide is asked by connections (verifier/redis_connection.py). Sentinels are as
 since a master that was cut off from them goes on answering, with the status that it had. A Cluster tells by
 itself: its nodes refuse what they do not hold, and say who does.
 
-Whoever does not answer holds up the caller for a quarter of a second, and all of them together for a second.
+Whoever is asked has a quarter of a second to take the connection, and as long again for each reply; a second
+after the first question nobody else is asked, so silent ones cost the caller a second and a half at most, and
+those who want to know the same meanwhile wait with it. Looking up a name is not in it: that takes as long as
+the system lets it, and addresses are the safer choice.
 """
 
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import redis
@@ -64,11 +68,13 @@ class MasterGuide:
         ask: Asking,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._clients = [ask(one) for one in sentinels]  # the one that answered last comes first
+        # Whom to ask: the one that answered last comes first, until what it named turns out to be wrong.
+        self._clients = [ask(one) for one in sentinels]
         self._service = service
         self._monotonic = monotonic
         self._asking = threading.Lock()
         self._master: Address | None = None
+        self._is_misled = False
         self._check_at_s = 0.0
 
     def address(self) -> Address:
@@ -100,15 +106,18 @@ class MasterGuide:
         return self._master in (address, None)
 
     def lost(self, address: Address) -> None:
-        """Ask who is the master now."""
+        """Ask who is the master now, and another Sentinel first: this one may be cut off from the rest."""
         if self._master == address:
-            self._master = None
+            self._is_misled, self._master = True, None
 
     def moved(self, slot: int, to: Address) -> None:
         """Nothing moves here."""
 
     def _named(self, within_s: float) -> Address:
         ends_at_s = self._monotonic() + within_s
+        if self._is_misled:
+            self._is_misled = False
+            self._clients.append(self._clients.pop(0))
         for client in tuple(self._clients):
             with contextlib.suppress(redis.RedisError):
                 found: Any = client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)  # type: ignore[no-untyped-call]
@@ -128,11 +137,13 @@ class ClusterMap:
         self, nodes: Sequence[Address], ask: Asking, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._named = nodes
-        self._nodes: Sequence[Address] = nodes  # whom to ask, the one that answered last first
+        # Whom to ask. Whoever was asked is the last from then on: where a map is read anew, it led nowhere.
+        self._nodes: Sequence[Address] = nodes
+        self._silent: set[Address] = set()  # which are asked after all others
         self._ask = ask
         self._monotonic = monotonic
         self._asking = threading.Lock()
-        self._holders: Sequence[Address | None] = (None,) * SLOTS
+        self._holders: list[Address | None] = [None] * SLOTS
         self._is_stale = True
 
     def holder(self, slot: int) -> Address:
@@ -147,24 +158,24 @@ class ClusterMap:
         """Return the node that held it when we heard of it last."""
         return self._holders[slot]
 
-    @property
-    def nodes(self) -> Sequence[Address]:
-        """All nodes that we have heard of."""
-        return self._nodes
+    def known_masters(self) -> Collection[Address]:
+        """Return all nodes that held slots when we heard of them last."""
+        return {one for one in self._holders if one is not None}
 
     def masters(self) -> Sequence[Address]:
         """Return all nodes that hold slots; raises NoMaster."""
         self.refresh()
-        return sorted({one for one in self._holders if one is not None})
+        return sorted(self.known_masters())
 
     def lost(self) -> None:
         """Somebody could not use a node."""
         self._is_stale = True
 
     def moved(self, slot: int, to: Address) -> None:
-        """A node said where a slot is, which the others may not have heard of yet."""
-        with self._asking:
-            self._holders = (*self._holders[:slot], to, *self._holders[slot + 1 :])
+        """A node said where a slot is, which the others may not have heard of yet. Never waits."""
+        # Without a lock: where a new map comes at the same moment, the node says it once more.
+        if slot in range(SLOTS):
+            self._holders[slot] = to
 
     def refresh(self) -> None:
         """Ask for the whole map if it is stale; raises NoMaster."""
@@ -176,26 +187,54 @@ class ClusterMap:
                 self._is_stale = False
 
     def _read(self) -> None:
-        ends_at_s = self._monotonic() + _ALL_ASKED_S
-        for address in self._nodes:
-            with contextlib.suppress(redis.RedisError), self._ask(address) as client:
-                self._take(address, client.execute_command("CLUSTER", "SLOTS"))
-                return
-            # Next time it is the last.
-            self._nodes = [*(one for one in self._nodes if one != address), address]
-            if self._monotonic() >= ends_at_s:
-                break
-        raise NoMaster("no node of the Cluster answers")
+        """Take the first map that has all slots, or the one that has most.
 
-    def _take(self, asked: Address, ranges: Any) -> None:
+        A node that lost its memory, or was taken out of the Cluster, answers with an empty map.
+        """
+        ends_at_s = self._monotonic() + _ALL_ASKED_S
+        best: _Slots | None = None
+        for address in sorted(self._nodes, key=self._silent.__contains__):
+            self._nodes = [*(one for one in self._nodes if one != address), address]
+            try:
+                with self._ask(address) as client:
+                    slots = _Slots.read(client.execute_command("CLUSTER", "SLOTS"), address)
+            except redis.RedisError:
+                self._silent.add(address)
+            else:
+                self._silent.discard(address)
+                best = slots if best is None or slots.count > best.count else best
+            if (best is not None and best.count == SLOTS) or self._monotonic() >= ends_at_s:
+                break
+        if best is None or best.count == 0:
+            raise NoMaster("no node of the Cluster answers" if best is None else "the nodes hold no slot")
+        self._take(best)
+
+    def _take(self, slots: "_Slots") -> None:
+        self._holders = slots.holders
+        heard_of = dict.fromkeys((*slots.nodes, *self._named))
+        asked = [one for one in self._nodes if one in heard_of]
+        self._nodes = [*(one for one in heard_of if one not in asked), *asked][-_MOST_NODES:]
+        self._silent.intersection_update(self._nodes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Slots:
+    """What one node says of a Cluster."""
+
+    holders: list[Address | None]  # by slot
+    nodes: Sequence[Address]  # replicas as well, each once
+    count: int  # of the slots that somebody holds
+
+    @classmethod
+    def read(cls, ranges: Any, asked: Address) -> "_Slots":
+        """Read the reply to CLUSTER SLOTS of the node that was asked."""
         holders: list[Address | None] = [None] * SLOTS
-        nodes = {asked: None}  # a set that keeps its order
+        nodes: dict[Address, None] = {}  # a set that keeps its order
         for first, last, *servers in ranges:
             addresses = [_address(server, asked) for server in servers]
             nodes |= dict.fromkeys(addresses)
             holders[first : last + 1] = [addresses[0]] * (last + 1 - first)
-        self._holders = holders
-        self._nodes = list(nodes | dict.fromkeys(self._named))[:_MOST_NODES]
+        return cls(holders, list(nodes), SLOTS - holders.count(None))
 
 
 class SlotGuide:

@@ -6,11 +6,11 @@
 
 With `rediss+` instead of `redis+` everything is TLS. User and password are those of the Redis servers; those
 of Sentinels, where they want any, stand behind the `?` as `sentinel_username=` and `sentinel_password=`, as
-other options of redis-py may.
+other options of redis-py may; what verifier/redis_connection.py sets itself, such as timeouts, stays.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -50,8 +50,8 @@ class RedisUrl:
     hosts: Sequence[Address]  # Sentinels, or nodes; for one server none
     service: str  # of the Sentinels
     is_tls: bool
-    options: Mapping[str, Any]  # for connections to Redis servers
-    sentinel_options: Mapping[str, Any]  # for connections to Sentinels
+    options: Mapping[str, Any] = field(repr=False)  # for connections to Redis servers
+    sentinel_options: Mapping[str, Any] = field(repr=False)  # for connections to Sentinels
 
     @classmethod
     def parse(cls, url: str) -> "RedisUrl":

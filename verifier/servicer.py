@@ -74,9 +74,8 @@ class VerifierServicer:
             self._counters.drop()
             _abort(context, error)
         self._counters.end(_VERIFY_CODE, begun_ns)
-        is_forged = response.verdict == _BAD_SIGNATURE
-        if is_forged or self._suspects:
-            self._suspects.note(context.peer(), is_forged=is_forged)
+        if response.verdict == _BAD_SIGNATURE or self._suspects:
+            self._suspects.note(context.peer(), response.verdict)
         return response
 
     def verify_codes(

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Hashable
 
 from verifier.limits import RETRY_DELAY_MS
+from verifier.verdict import Verdict
 
 # Refusals a second that cost a twentieth of a core.
 _AFFORDABLE_PER_S = 400
@@ -19,6 +20,9 @@ _LONGEST_DELAY_MS = 2_000
 # Those who were refused together do not come back together.
 _SPREAD = (1.0, 1.25, 0.75, 1.5, 0.875, 1.125)
 _MAX_SUSPECTS = 4_096
+_FORGED = int(Verdict.BAD_SIGNATURE)
+# They cost nothing to make, and so say nothing of who sends them.
+_OF_ANYBODY = frozenset((int(Verdict.MALFORMED), int(Verdict.UNKNOWN_KEY)))
 
 
 class RetryDelay:
@@ -50,27 +54,29 @@ class RetryDelay:
 
 
 class Suspects:
-    """Connections whose last code was forged: their calls wait behind those of all others. Threads share it.
+    """Connections that had no authentic code since a forged one: their calls wait behind those of all others.
 
     A forged code costs as much as a good one. Whoever sends many of them takes only the time that others
-    leave; a gate at which one was shown has its place again with the next code that is none.
+    leave; a gate at which one was shown has its place again with the next code that is authentic, whatever
+    its verdict. Threads share it.
     """
 
     def __init__(self) -> None:
         self._connections: set[Hashable] = set()
 
     def __contains__(self, connection: Hashable) -> bool:
-        """Tell whether the last code on a connection was forged."""
+        """Tell whether a connection is one of them."""
         return connection in self._connections
 
     def __bool__(self) -> bool:
         """Tell whether there are any."""
         return bool(self._connections)
 
-    def note(self, connection: Hashable, *, is_forged: bool) -> None:
+    def note(self, connection: Hashable, verdict: int) -> None:
         """Take notice of the verdict on a code."""
-        if not is_forged:
-            self._connections.discard(connection)
+        if verdict != _FORGED:
+            if verdict not in _OF_ANYBODY:
+                self._connections.discard(connection)
             return
         if len(self._connections) >= _MAX_SUSPECTS:  # most have gone; those that have not, show again
             self._connections.clear()

@@ -1,5 +1,7 @@
 """`gatelight-verifier status`: the state of a running verifier, from its metrics.
 
+It looks twice, a second apart: whether gates are answered shows in what happens in a second.
+
 Exit codes: 0 all is well, 1 something is wrong, 2 wrong usage, 3 there is no verifier that answers.
 """
 
@@ -43,15 +45,18 @@ def _address(_context: click.Context, _parameter: click.Parameter, value: str | 
     callback=_address,
     help="Where the verifier answers Prometheus, HOST:PORT.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a look.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a second.")
 @click.option(
     "--watch",
     "watch_s",
     type=click.IntRange(1, _MAX_WATCH_S),
-    help="Look every second for so many seconds; then also what happens in a second is told.",
+    default=1,
+    help="Go on for so many seconds, and print the state in each.",
 )
-def status(address: str, as_json: bool, watch_s: int | None) -> None:
+def status(address: str, as_json: bool, watch_s: int) -> None:
     """Print the state of a running verifier: what is wrong, what it means for the gates, and what to do.
+
+    It looks twice, a second apart, and tells what happens in that second.
 
     Exit codes: 0 all is well, 1 something is wrong, 3 it does not answer.
 
@@ -64,7 +69,7 @@ def status(address: str, as_json: bool, watch_s: int | None) -> None:
 
     console = Console(highlight=False, markup=False, emoji=False)
     page = before = None
-    for look in range(1 + (watch_s or 0)):
+    for look in range(1 + watch_s):
         if look:
             time.sleep(_EVERY_S)
         try:
@@ -72,13 +77,14 @@ def status(address: str, as_json: bool, watch_s: int | None) -> None:
         except NotSeen as error:
             _tell_no_answer(f"no answer from a verifier at {address}: {error}", as_json=as_json)
             sys.exit(_EXIT_NO_ANSWER)
-        page = Page.of(seen, before)
-        if as_json:
-            click.echo(json.dumps(page.to_json()))
-        else:
-            if before is not None:
+        if before is not None:
+            if page is not None and not as_json:
                 console.print()
-            page.print(console)
+            page = Page.of(seen, before)
+            if as_json:
+                click.echo(json.dumps(page.to_json()))
+            else:
+                page.print(console)
         before = seen
     if page is None or page.state != "ok":
         sys.exit(_EXIT_WRONG)

@@ -40,13 +40,13 @@ class Page:
     @classmethod
     def of(cls, seen: SeenMetrics, before: SeenMetrics | None = None) -> "Page":
         """Make it of one look or, for what happens in a second, of two."""
-        found = problems(seen)
+        found = problems(seen, before)
         state = "not_serving" if not is_serving(seen) else "degraded" if found else "ok"
         return cls(
             state,
             next(iter(seen.by_label("info", "version")), "?"),
             next(iter(seen.by_label("info", "engine")), "?"),
-            _lines(seen, before),
+            _lines(seen, None if before is None else seen.since(before)),
             found,
         )
 
@@ -74,16 +74,16 @@ class Page:
             console.print(Text.assemble(("! ", style), problem.text), soft_wrap=True)
 
 
-def _lines(seen: SeenMetrics, before: SeenMetrics | None) -> Sequence[Line]:
+def _lines(seen: SeenMetrics, counted: SeenMetrics | None) -> Sequence[Line]:
     lines = [
         _status(seen),
         _signed(seen, "key set", "key_set"),
         _signed(seen, "gate list", "gate_list"),
         _workers(seen),
-        _calls(seen, before),
-        _verdicts(seen, before),
-        *(line for method in _METHODS if (line := _latency(seen, before, method)) is not None),
-        _refused(seen, before),
+        _calls(seen, counted),
+        _verdicts(seen, counted),
+        *(line for method in _METHODS if (line := _latency(seen, counted, method)) is not None),
+        _refused(seen, counted),
         _scan_log(seen),
     ]
     if (age_s := seen.value("kept_state_age_seconds")) is not None:
@@ -149,37 +149,35 @@ def _workers(seen: SeenMetrics) -> Line:
     return Line("workers", text, values)
 
 
-def _calls(seen: SeenMetrics, before: SeenMetrics | None) -> Line:
-    calls, rate = _count(seen, before, "calls_total")
+def _calls(seen: SeenMetrics, counted: SeenMetrics | None) -> Line:
+    calls, rate = _count(seen, counted, "calls_total")
     in_flight, streams = seen.value("in_flight") or 0, seen.value("streams_open") or 0
     text = f"{_so_many(calls, rate)}; {in_flight:.0f} in flight, {streams:.0f} streams open"
     values = {"count": calls, "per_s": rate, "in_flight": in_flight, "streams_open": streams}
     return Line("calls", text, values)
 
 
-def _verdicts(seen: SeenMetrics, before: SeenMetrics | None) -> Line:
-    now = seen.by_label("verdicts_total", "verdict")
-    earlier = before.by_label("verdicts_total", "verdict") if before else {}
-    counts = {verdict: count - earlier.get(verdict, 0.0) for verdict, count in now.items()}
+def _verdicts(seen: SeenMetrics, counted: SeenMetrics | None) -> Line:
+    counts = (counted or seen).by_label("verdicts_total", "verdict")
     given = sorted(((count, verdict) for verdict, count in counts.items() if count), reverse=True)
     text = ", ".join(f"{verdict} {count:.0f}" for count, verdict in given) or "none"
     return Line("verdicts", text, counts)
 
 
-def _latency(seen: SeenMetrics, before: SeenMetrics | None, method: str) -> Line | None:
-    p50_s = seen.quantile("call_seconds", 0.5, before, method=method)
-    p99_s = seen.quantile("call_seconds", 0.99, before, method=method)
+def _latency(seen: SeenMetrics, counted: SeenMetrics | None, method: str) -> Line | None:
+    p50_s = (counted or seen).quantile("call_seconds", 0.5, method=method)
+    p99_s = (counted or seen).quantile("call_seconds", 0.99, method=method)
     if p50_s is None or p99_s is None:
         return None
     text = f"half within {_milliseconds(p50_s)}, 99 % within {_milliseconds(p99_s)}"
     return Line(method, text, {"p50_s": _finite(p50_s), "p99_s": _finite(p99_s)})
 
 
-def _refused(seen: SeenMetrics, before: SeenMetrics | None) -> Line:
+def _refused(seen: SeenMetrics, counted: SeenMetrics | None) -> Line:
     values: dict[str, float | None] = {}
     said = []
     for name in ("shed", "unauthenticated", "denied", "invalid", "failed"):
-        count, rate = _count(seen, before, f"{name}_total")
+        count, rate = _count(seen, counted, f"{name}_total")
         values[name] = count if rate is None else rate
         if values[name]:
             said.append(f"{name} {values[name]:.0f}{'' if rate is None else ' a second'}")
@@ -216,12 +214,10 @@ def _clock(seen: SeenMetrics) -> Line:
     return Line("clock", text, {"step_s": step_s, "redis_s": redis_s})
 
 
-def _count(seen: SeenMetrics, before: SeenMetrics | None, name: str) -> tuple[float, float | None]:
+def _count(seen: SeenMetrics, counted: SeenMetrics | None, name: str) -> tuple[float, float | None]:
     """Return a count since the start, and how much of it there is in a second."""
     count = seen.total(name)
-    if before is None:
-        return count, None
-    return count, max(0.0, count - before.total(name)) / max(0.001, seen.at_s - before.at_s)
+    return count, None if counted is None else counted.total(name) / counted.over_s
 
 
 def _so_many(count: float, rate: float | None) -> str:

@@ -4,6 +4,7 @@ Every method raises redis.RedisError when Redis does not answer in time or answe
 StatusUnavailable when it answers with something that is not status.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from verifier.redis_connection import connect
 from verifier.wire.status_record import RECORD_BYTES
 from verifier.wire.status_store import (
     EPOCH_FIELD,
+    MAX_SHARD,
     SHARD_BYTES,
     UPDATES_FIELD,
     epoch_key,
@@ -30,6 +32,7 @@ _REPLY_MARGIN_S = 1.0
 ENTRIES_PER_PAGE = 64
 # 8 MiB a round trip. Indices are dense, so shards have no gaps: a whole round of nothing is the end.
 _SHARDS_PER_READ = 16
+_ENTRY_ID = re.compile(rb"(\d{1,20})-(\d{1,20})")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -120,7 +123,7 @@ class StatusReader:
     def shards(self) -> Iterator[tuple[int, bytes]]:
         """Return number and bytes of each shard, in order; a shard may end early, the rest being zeros."""
         shard = self._partition
-        while True:
+        while shard <= MAX_SHARD:  # whatever answers, this comes to an end
             numbers = range(shard, shard + _SHARDS_PER_READ * self._partitions, self._partitions)
             with self._redis.pipeline(transaction=False) as pipeline:
                 for number in numbers:
@@ -165,8 +168,10 @@ def _entry(entry_id: bytes, fields: dict[bytes, bytes]) -> FeedEntry:
 
 
 def _entry_id(encoded: bytes) -> EntryId:
-    unix_ms, _, sequence = encoded.partition(b"-")
-    return EntryId(int(unix_ms), int(sequence))
+    found = _ENTRY_ID.fullmatch(encoded)
+    if found is None:
+        raise StatusUnavailable("an entry of the feed has an id that no Redis gives")
+    return EntryId(int(found[1]), int(found[2]))
 
 
 def _age_s(entry_id: EntryId, redis_time: tuple[int, int]) -> float:

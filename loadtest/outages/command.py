@@ -82,30 +82,28 @@ def _run_all(faults: Sequence[Fault], engines: Sequence[str], setting: Setting) 
     console = Console(stderr=True, highlight=False)
     is_watched = sys.stderr.isatty()
     with Progress(*columns, console=console, transient=True, disable=not is_watched) as progress:
-        total = sum(engine in fault.engines for fault in faults for engine in engines)
-        task = progress.add_task("", total=total)
+        task = progress.add_task("", total=len(faults) * len(engines))
 
-        def show(fault: Fault, engine: str) -> None:
-            progress.update(task, description=f"{fault.name}, {engine}")
+        def show(fault: Fault) -> None:
+            progress.update(task, description=fault.name)
 
         rows = []
-        for engine in engines:
-            for group in groups_of(faults, engine):
-                for row in run_group(group, engine, setting, show=show):
-                    rows.append(row)
-                    progress.advance(task)
-                    if not is_watched:  # a log says how far it has come
-                        state = "; ".join(row.said) or "well"
-                        console.print(f"{row.name}, {row.engine}: {state}", soft_wrap=True)
+        for group in groups_of(faults):
+            for row in run_group(group, engines, setting, show=show):
+                rows.append(row)
+                progress.advance(task)
+                if not is_watched:  # a log says how far it has come
+                    state = "; ".join(row.said) or "well"
+                    console.print(f"{row.name}, {row.engine}: {state}", soft_wrap=True)
         return rows
 
 
 def run_group(
     faults: Sequence[Fault],
-    engine: str,
+    engines: Sequence[str],
     setting: Setting,
     *,
-    show: Callable[[Fault, str], None] = lambda _fault, _engine: None,
+    show: Callable[[Fault], None] = lambda _fault: None,
 ) -> Iterator[Row]:
     """Do faults that may be done to one scene, and yield what came of each; `show` is told which is next.
 
@@ -114,28 +112,29 @@ def run_group(
     waiting = list(faults)
     while waiting:
         try:
-            yield from _run_on_one_scene(waiting, engine, setting, show)
+            yield from _run_on_one_scene(waiting, engines, setting, show)
         except ProcessError as error:
             if not waiting:
                 raise
             # Also where not even the scene came about: then the first of them has had its turn.
-            yield Row.unproven_one(waiting.pop(0), engine, str(error))
+            fault = waiting.pop(0)
+            yield from (Row.unproven_one(fault, engine, str(error)) for engine in engines)
 
 
 def _run_on_one_scene(
-    waiting: list[Fault], engine: str, setting: Setting, show: Callable[[Fault, str], None]
+    waiting: list[Fault], engines: Sequence[str], setting: Setting, show: Callable[[Fault], None]
 ) -> Iterator[Row]:
     """Do faults until one leaves a disorder; those that were done are taken from `waiting`."""
-    show(waiting[0], engine)
+    show(waiting[0])
     with (
         tempfile.TemporaryDirectory(prefix="gatelight-outages-") as folder,
-        waiting[0].needs(Path(folder), engine=engine, credentials=setting.credentials) as scene,
+        waiting[0].needs(Path(folder), engines=engines, credentials=setting.credentials) as scene,
         gates_of(scene, rate=setting.rate) as gates,
     ):
         while waiting:
-            show(waiting[0], engine)
-            outcome = run_trial(scene, waiting[0], gates, beside_s=setting.beside_s, lasts_s=setting.lasts_s)
+            show(waiting[0])
+            outcomes = run_trial(scene, waiting[0], gates, beside_s=setting.beside_s, lasts_s=setting.lasts_s)
             waiting.pop(0)
-            yield Row.of(outcome)
-            if outcome.complaints:
+            yield from map(Row.of, outcomes)
+            if any(outcome.complaints for outcome in outcomes):
                 return

@@ -7,7 +7,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
-from loadtest.outages.scene import Metrics, Scene, scene
+from loadtest.outages.scene import Metrics, Scene
+from loadtest.outages.tls_scene import tls_scene
 
 __all__ = ["ENGINES", "Fault", "Meanwhile", "Metrics", "SceneBuilder"]
 
@@ -49,8 +50,8 @@ class Fault:
     meanwhile: Meanwhile = Meanwhile.AS_EVER
     lasts_s: float = 0.3  # at least, also in the short version
     # Faults with the same builder are done to one scene, one after the other; each leaves it as it was.
-    needs: SceneBuilder = scene
-    # Done to the verifiers of one engine after the other (Scene.struck): the others stand in for them.
+    needs: SceneBuilder = tls_scene
+    # Done to one engine after the other (Scene.engines_struck): the verifiers of the others stand in.
     is_in_turn: bool = False
 
     @property

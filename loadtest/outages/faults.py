@@ -28,10 +28,9 @@ FAULTS: Sequence[Fault] = (
 )
 
 
-def groups_of(faults: Sequence[Fault], engine: str) -> Iterator[Sequence[Fault]]:
-    """Yield the faults of an engine that are done to one scene, in their order."""
+def groups_of(faults: Sequence[Fault]) -> Iterator[Sequence[Fault]]:
+    """Yield the faults that are done to one scene, in their order."""
     groups: dict[object, list[Fault]] = {}
     for fault in faults:
-        if engine in fault.engines:
-            groups.setdefault((fault.needs, fault.name if fault.is_alone else ""), []).append(fault)
+        groups.setdefault(fault.needs, []).append(fault)
     yield from groups.values()

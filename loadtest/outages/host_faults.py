@@ -9,7 +9,17 @@ from collections.abc import Sequence
 import psutil
 
 from loadtest.outages.fault import Fault, Metrics
-from loadtest.outages.host_scene import WORKERS, HostScene, host_scene, on_host, wait_until
+from loadtest.outages.host_scene import (
+    WORKERS,
+    HostScene,
+    PairScene,
+    asked_worker,
+    host_scene,
+    on_host,
+    on_pair,
+    pair_scene,
+    wait_until,
+)
 from loadtest.outages.scene import Verifier
 from loadtest.outages.signs import PREFIX, below
 from loadtest.processes import STOP_TIMEOUT_S, ProcessError
@@ -22,12 +32,14 @@ _IDLE = 64
 _idle: list[socket.socket] = []
 
 
-def _kill_worker(scene: HostScene) -> None:
-    scene.asked_worker().kill()
+def _kill_workers(scene: HostScene) -> None:
+    for verifier in scene.verifiers:
+        asked_worker(verifier).kill()
 
 
-def _freeze_worker(scene: HostScene) -> None:
-    scene.asked_worker().suspend()
+def _freeze_workers(scene: HostScene) -> None:
+    for verifier in scene.verifiers:
+        asked_worker(verifier).suspend()
 
 
 def _all_workers_serve(scene: HostScene) -> None:
@@ -41,7 +53,7 @@ def _wait_for_workers(verifier: Verifier) -> None:
     )
 
 
-def _stop_supervisor(scene: HostScene) -> None:
+def _stop_supervisor(scene: PairScene) -> None:
     """Raise ProcessError unless it ends in good order, its gates asking on meanwhile."""
     process = scene.asked().process
     process.send(signal.SIGTERM)
@@ -49,7 +61,7 @@ def _stop_supervisor(scene: HostScene) -> None:
         raise ProcessError(f"{process.name} ended with {code}:\n{process.tail()}")
 
 
-def _kill_supervisor(scene: HostScene) -> None:
+def _kill_supervisor(scene: PairScene) -> None:
     """Raise ProcessError when a worker lives on for longer than it may."""
     verifier = scene.asked()
     workers = verifier.workers()
@@ -66,26 +78,33 @@ def _lives(process: psutil.Process) -> bool:
     return False
 
 
-def _start_again(scene: HostScene) -> None:
-    for verifier in list(scene.verifiers):
-        if not verifier.process.is_running():
-            scene.start_again(verifier)
+def _start_again(scene: PairScene) -> None:
+    scene.start_again(*(one for one in scene.verifiers if not one.process.is_running()))
 
 
 def _roll(scene: HostScene) -> None:
-    """Have every worker of the verifier that is asked replaced, and wait until the old ones are gone."""
-    verifier = scene.asked()
-    before = set(verifier.workers())
-    verifier.process.send(signal.SIGHUP)
+    """Have every worker replaced, and wait until the old ones are gone."""
+    before = {worker for verifier in scene.verifiers for worker in verifier.workers()}
+    for verifier in scene.verifiers:
+        verifier.process.send(signal.SIGHUP)
+    for verifier in scene.verifiers:
+        _wait_for_new_workers(verifier, before)
+        _wait_for_workers(verifier)
+
+
+def _wait_for_new_workers(verifier: Verifier, before: set[psutil.Process]) -> None:
     wait_until(
         lambda: len(now := set(verifier.workers())) == WORKERS and not now & before, "workers that are new"
     )
-    _wait_for_workers(verifier)
 
 
 def _exhaust_descriptors(scene: HostScene) -> None:
-    """Let the workers of the verifier that is asked have no more files than now, and have many come."""
-    verifier = scene.asked()
+    """Let workers have no more files than now, and have many gates come."""
+    for verifier in scene.verifiers:
+        _exhaust(verifier)
+
+
+def _exhaust(verifier: Verifier) -> None:
     for worker in verifier.workers():
         _, hard = resource.prlimit(worker.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (worker.num_fds(), hard))
@@ -123,7 +142,7 @@ FAULTS: Sequence[Fault] = (
     Fault(
         "worker-killed",
         "kill -9 of the worker that the gates ask",
-        on_host(_kill_worker),
+        on_host(_kill_workers),
         on_host(_all_workers_serve),
         below("workers_serving", WORKERS),
         needs=host_scene,
@@ -131,7 +150,7 @@ FAULTS: Sequence[Fault] = (
     Fault(
         "worker-frozen",
         "SIGSTOP of the worker that the gates ask",
-        on_host(_freeze_worker),
+        on_host(_freeze_workers),
         on_host(_all_workers_serve),
         below("workers_serving", WORKERS),
         needs=host_scene,
@@ -145,19 +164,21 @@ FAULTS: Sequence[Fault] = (
     ),
     Fault(
         "supervisor-stopped",
-        "SIGTERM of a verifier, a second one beside it",
-        on_host(_stop_supervisor),
-        on_host(_start_again),
+        "SIGTERM of a verifier, another one beside it",
+        on_pair(_stop_supervisor),
+        on_pair(_start_again),
         _is_gone,
-        needs=host_scene,
+        needs=pair_scene,
+        is_in_turn=True,
     ),
     Fault(
         "supervisor-killed",
-        "kill -9 of a supervisor, a second verifier beside it",
-        on_host(_kill_supervisor),
-        on_host(_start_again),
+        "kill -9 of a supervisor, another verifier beside it",
+        on_pair(_kill_supervisor),
+        on_pair(_start_again),
         _is_gone,
-        needs=host_scene,
+        needs=pair_scene,
+        is_in_turn=True,
     ),
     Fault(
         "descriptors-exhausted",

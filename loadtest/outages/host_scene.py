@@ -1,7 +1,7 @@
-"""Two verifiers side by side, for faults of a machine: gates know both, and each has a disk that can be full.
+"""Verifiers for faults of a machine: what they keep lies where we know, and their disk can be full.
 
-The wall clock of both can be set (wall_clock.py). Where Linux lets us, their journals lie on a small disk in
-memory that nobody else sees, and that is gone with them.
+Where Linux lets us, each journal lies on a small disk in memory that nobody else sees, and that is gone with
+its verifier. Redis is asked through a network that can be slow.
 """
 
 import contextlib
@@ -13,18 +13,16 @@ from pathlib import Path
 
 import psutil
 
-from issuer.key_store import key_id_of
-from issuer.signing import WINDOW_S, sign_code
-from loadtest.city import City
+from issuer.signing import WINDOW_S
 from loadtest.office import CREDENTIALS, CityOffice, city_office
-from loadtest.outages.scene import CHANGED, KEPT_BACK, Scene, Verifier
-from loadtest.outages.wall_clock import WallClock
+from loadtest.outages.scene import Scene, Verifier, running
+from loadtest.outages.slow_proxy import SlowProxy
 from loadtest.processes import READY_TIMEOUT_S, ProcessError
 from verifier.wire.code import Code
 
 WORKERS = 2
-_VERIFIERS = 2
-_LOOK_S = 0.02
+_SIDE_BY_SIDE = 2
+_LOOK_S = 0.05
 # Phones show a new code every half a minute.
 _SHOWN_AFTER_S = 15
 # More than a journal takes in a trial.
@@ -34,11 +32,21 @@ _MAY_MOUNT_TIMEOUT_S = 10
 
 
 class HostScene(Scene):
-    """Two verifiers."""
+    """A verifier of each engine, with two workers."""
 
-    def __init__(self, office: CityOffice, *, folder: Path, engine: str, workers: int = WORKERS) -> None:
-        """None is started yet; raises OSError."""
-        self.clock = WallClock(folder / "clock")
+    codes_good_s = 7_200  # shorter than a day, by which clocks are set wrong
+    workers = WORKERS
+
+    def __init__(
+        self,
+        office: CityOffice,
+        *,
+        folder: Path,
+        engines: Sequence[str],
+        proxy: SlowProxy | None = None,
+    ) -> None:
+        """None is started yet; `proxy` is one in front of the office's Redis. Raises OSError."""
+        self.proxy = proxy
         self._disk = folder / "disk"
         self._disk.mkdir()
         runner = _runner(self._disk)
@@ -46,25 +54,17 @@ class HostScene(Scene):
         super().__init__(
             office,
             folder=folder,
-            engine=engine,
-            options=["--workers", str(workers)],
-            environment=self.clock.environment,
+            engines=engines,
+            redis_url=proxy.redis_url if proxy else None,
+            options=["--workers", str(self.workers)],
             runner=runner,
         )
 
-    def start_all(self) -> None:
-        """Start both; raises ProcessError."""
-        for number in range(_VERIFIERS):
-            journal, state = self._disk / str(number), self._state(number)
-            self.start_verifier("--journal", str(journal), "--state", str(state))
-
-    def codes_for_once(self) -> Iterator[bytes]:
-        """Yield codes as phones show them, of a minute each: a clock that is wrong does not let them pass."""
-        city = self.city
-        while True:
-            for index in range(CHANGED, KEPT_BACK):
-                if city.file.people[index].verdict.name == "GREEN":
-                    yield _code_of_a_minute(city, index)
+    def begin_verifier(self, engine: str, *options: str) -> Verifier:
+        """Start one more, with a journal and a kept state of its own; does not wait for it."""
+        number = len(self.verifiers)
+        kept = ("--journal", str(self._disk / str(number)), "--state", str(self._state(number)))
+        return super().begin_verifier(engine, *kept, *options)
 
     def journal_of(self, verifier: Verifier) -> Path:
         """Return where the journal of a verifier that runs can be reached."""
@@ -78,23 +78,44 @@ class HostScene(Scene):
     def _state(self, number: int) -> Path:
         return self.folder / f"state-{number}"
 
+    def _code_for_once(self, credential_index: int) -> bytes:
+        """Return a code as phones show them, of a minute: a clock that is wrong does not let it pass."""
+        enrolled = self.city.file.people[credential_index]
+        begun = self.now() - _SHOWN_AFTER_S
+        return self.sign(Code(enrolled.kind, credential_index, enrolled.generation, begun, begun + WINDOW_S))
+
+
+class PairScene(HostScene):
+    """Verifiers side by side, with a worker each: gates know all, and ask those of their own engine first."""
+
+    workers = 1
+    is_side_by_side = True
+
+    def start_all(self) -> None:
+        """Start one of each engine, or two of the only one; raises ProcessError."""
+        for number in range(max(_SIDE_BY_SIDE, len(self.engines))):
+            self.begin_verifier(self.engines[number % len(self.engines)])
+        self.wait_for(*self.verifiers)
+
     def asked(self) -> Verifier:
-        """Return the verifier that the gates ask."""
-        return max(self.verifiers, key=lambda one: sum(_gates(one, worker) for worker in one.workers()))
+        """Return the verifier, of the engine struck now, that gates ask; raises ProcessError when none do."""
+        most = max(self.struck_verifiers(), key=_gates)
+        if not _gates(most):
+            raise ProcessError(f"no gate asks {most.process.name}")
+        return most
 
-    def asked_worker(self) -> psutil.Process:
-        """Return the worker that most gates ask; raises ProcessError."""
-        verifier = self.asked()
-        workers = verifier.workers()
-        if not workers:
-            raise ProcessError("no verifier runs")
-        return max(workers, key=lambda worker: _gates(verifier, worker))
+    def _target(self, engine: str) -> str:
+        """All of them: gRPC goes to another one when one is gone."""
+        in_order = sorted(self.verifiers, key=lambda one: one.engine != engine)
+        return "ipv4:" + ",".join(one.address for one in in_order)
 
-    def _target(self, verifier: Verifier | None) -> str:
-        """All of them, in their order, unless one is named: gRPC goes to another one when one is gone."""
-        if verifier is not None:
-            return verifier.address
-        return "ipv4:" + ",".join(one.address for one in self.verifiers)
+
+def asked_worker(verifier: Verifier) -> psutil.Process:
+    """Return the worker of a verifier that most gates ask; raises ProcessError."""
+    workers = verifier.workers()
+    if not workers:
+        raise ProcessError(f"{verifier.process.name} does not run")
+    return max(workers, key=lambda worker: _gates_of(verifier, worker))
 
 
 def on_host(do: Callable[[HostScene], object]) -> Callable[[Scene], object]:
@@ -102,7 +123,18 @@ def on_host(do: Callable[[HostScene], object]) -> Callable[[Scene], object]:
 
     def done(scene: Scene) -> object:
         if not isinstance(scene, HostScene):
-            raise TypeError(f"expected two verifiers side by side, got {type(scene).__name__}")
+            raise TypeError(f"expected verifiers on a machine of their own, got {type(scene).__name__}")
+        return do(scene)
+
+    return done
+
+
+def on_pair(do: Callable[[PairScene], object]) -> Callable[[Scene], object]:
+    """Return the same of what a fault does to verifiers side by side."""
+
+    def done(scene: Scene) -> object:
+        if not isinstance(scene, PairScene):
+            raise TypeError(f"expected verifiers side by side, got {type(scene).__name__}")
         return do(scene)
 
     return done
@@ -119,40 +151,43 @@ def wait_until(holds: Callable[[], bool], what: str, timeout_s: float = READY_TI
 
 @contextmanager
 def host_scene(
-    folder: Path, *, engine: str, credentials: int = CREDENTIALS, workers: int = WORKERS
+    folder: Path, *, engines: Sequence[str], credentials: int = CREDENTIALS
 ) -> Iterator[HostScene]:
-    """Set up Redis, a city and two verifiers in `folder`, and tear them down again; raises ProcessError."""
-    with city_office(folder, credentials=credentials) as office:
-        running = HostScene(office, folder=folder, engine=engine, workers=workers)
-        try:
-            running.start_all()
-            yield running
-        finally:
-            running.close()
+    """Set up Redis, a proxy, a city and these verifiers in `folder`, and tear them down again.
+
+    Raises ProcessError.
+    """
+    with (
+        city_office(folder, credentials=credentials) as office,
+        SlowProxy(office.redis.port) as proxy,
+        running(HostScene(office, folder=folder, engines=engines, proxy=proxy)) as here,
+    ):
+        yield here
 
 
-def _code_of_a_minute(city: City, credential_index: int) -> bytes:
-    enrolled = city.file.people[credential_index]
-    begun = int(time.time()) - _SHOWN_AFTER_S
-    code = Code(enrolled.kind, credential_index, enrolled.generation, begun, begun + WINDOW_S)
-    key = city.file.key()
-    return sign_code(code, key=key, key_id=key_id_of(key))
+@contextmanager
+def pair_scene(
+    folder: Path, *, engines: Sequence[str], credentials: int = CREDENTIALS
+) -> Iterator[PairScene]:
+    """Set up the same with verifiers side by side, for faults that take a whole one away."""
+    with (
+        city_office(folder, credentials=credentials) as office,
+        running(PairScene(office, folder=folder, engines=engines)) as here,
+    ):
+        yield here
 
 
-def _gates(verifier: Verifier, worker: psutil.Process) -> int:
+def _gates(verifier: Verifier) -> int:
+    return sum(_gates_of(verifier, worker) for worker in verifier.workers())
+
+
+def _gates_of(verifier: Verifier, worker: psutil.Process) -> int:
     """Return how many connections a worker has that gates made."""
     port = int(verifier.address.rpartition(":")[2])
     with contextlib.suppress(psutil.Error):
         connections = worker.net_connections("tcp")
         return sum(one.status == psutil.CONN_ESTABLISHED and one.laddr.port == port for one in connections)
     return 0
-
-
-@contextmanager
-def small_host_scene(folder: Path, *, engine: str, credentials: int = CREDENTIALS) -> Iterator[HostScene]:
-    """Set up the same with a worker each, for faults that start them again and again."""
-    with host_scene(folder, engine=engine, credentials=credentials, workers=1) as running:
-        yield running
 
 
 def _runner(disk: Path) -> Sequence[str]:

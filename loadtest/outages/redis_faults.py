@@ -11,18 +11,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from loadtest.embedded_redis import free_port
-from loadtest.office import CREDENTIALS, city_office
 from loadtest.outages.fault import Fault
+from loadtest.outages.host_scene import host_scene
 from loadtest.outages.scene import Scene
 from loadtest.outages.signs import PREFIX, above, all_of, any_of, in_trouble
-from loadtest.outages.slow_proxy import SlowProxy
 from loadtest.processes import READY_TIMEOUT_S, ProcessError
 from verifier.wire.status_store import (
     EPOCH_FIELD,
@@ -263,42 +261,18 @@ def _trim_past_us(scene: Scene, client: redis.Redis) -> None:
             verifier.process.thaw()
 
 
-class _Slow:
-    """A Redis behind a slow network."""
+def _be_slow(delay_s: float) -> Callable[[Scene], None]:
+    """Return what gives the network in front of Redis a delay."""
 
-    def __init__(self) -> None:
-        self._proxy: SlowProxy | None = None
+    def be_slow(scene: Scene) -> None:
+        if scene.proxy is None:
+            raise TypeError("there is no proxy in this scene")
+        scene.proxy.delay_s = delay_s
 
-    @contextmanager
-    def scene(self, folder: Path, *, engine: str, credentials: int = CREDENTIALS) -> Iterator[Scene]:
-        """Set up a scene whose verifier asks Redis through a proxy."""
-        with (
-            city_office(folder, credentials=credentials) as office,
-            SlowProxy(office.redis.port) as self._proxy,
-        ):
-            running = Scene(office, folder=folder, engine=engine, redis_url=self._proxy.redis_url)
-            try:
-                running.start_verifier()
-                yield running
-            finally:
-                running.close()
-
-    def strike(self, _: Scene) -> None:
-        """Be slow."""
-        self._be_slow(_SLOW_S)
-
-    def heal(self, _: Scene) -> None:
-        """Be as quick as Redis."""
-        self._be_slow(0.0)
-
-    def _be_slow(self, delay_s: float) -> None:
-        if self._proxy is None:
-            raise ProcessError("there is no proxy in this scene")
-        self._proxy.delay_s = delay_s
+    return be_slow
 
 
 _foreign_writer = _ForeignWriter()
-_slow = _Slow()
 
 FAULTS: Sequence[Fault] = (
     Fault(
@@ -388,9 +362,9 @@ FAULTS: Sequence[Fault] = (
     Fault(
         "redis-slow",
         "each reply of Redis takes 200 ms more",
-        _slow.strike,
-        _slow.heal,
+        _be_slow(_SLOW_S),
+        _be_slow(0.0),
         in_trouble("entries", "redis_timeout"),
-        needs=_slow.scene,
+        needs=host_scene,
     ),
 )

@@ -11,7 +11,7 @@ from typing import TypeVar
 from loadtest.city import GATE_ID, City
 from loadtest.office import CREDENTIALS, CityOffice
 from loadtest.outages.fault import Fault
-from loadtest.outages.scene import Scene
+from loadtest.outages.scene import Scene, running
 from loadtest.outages.signs import above, any_of, in_trouble
 from loadtest.process_tree import Running
 from loadtest.redis_sets import ClusterSet, RedisServer, SentinelSet
@@ -42,13 +42,13 @@ class SetOffice(CityOffice):
 
 
 class SetScene(Scene):
-    """A verifier that asks several servers."""
+    """Verifiers that ask several servers."""
 
-    def __init__(self, office: SetOffice, *, folder: Path, engine: str, partitions: int) -> None:
+    def __init__(self, office: SetOffice, *, folder: Path, engines: Sequence[str], partitions: int) -> None:
         super().__init__(
             office,
             folder=folder,
-            engine=engine,
+            engines=engines,
             redis_url=office.redis_set.url,
             options=["--partitions", str(partitions)],
         )
@@ -63,30 +63,34 @@ class SetScene(Scene):
 
 
 @contextmanager
-def sentinel_scene(folder: Path, *, engine: str, credentials: int = CREDENTIALS) -> Iterator[Scene]:
-    """Set up a master, a replica and three Sentinels, a city and a verifier; raises ProcessError."""
+def sentinel_scene(
+    folder: Path, *, engines: Sequence[str], credentials: int = CREDENTIALS
+) -> Iterator[Scene]:
+    """Set up a master, a replica and three Sentinels, a city and verifiers; raises ProcessError."""
     with SentinelSet(folder / "sentinel") as redis_set:
-        yield from _scene(redis_set, folder, engine=engine, credentials=credentials, partitions=1)
+        yield from _scene(redis_set, folder, engines=engines, credentials=credentials, partitions=1)
 
 
 @contextmanager
-def cluster_scene(folder: Path, *, engine: str, credentials: int = CREDENTIALS) -> Iterator[Scene]:
-    """Set up a Cluster of three masters, the first one with a replica, a city and a verifier."""
+def cluster_scene(folder: Path, *, engines: Sequence[str], credentials: int = CREDENTIALS) -> Iterator[Scene]:
+    """Set up a Cluster of three masters, the first one with a replica, a city and verifiers."""
     with ClusterSet(folder / "cluster", replicas=1) as redis_set:
-        yield from _scene(redis_set, folder, engine=engine, credentials=credentials, partitions=PARTITIONS)
+        yield from _scene(redis_set, folder, engines=engines, credentials=credentials, partitions=PARTITIONS)
 
 
 def _scene(
-    redis_set: SentinelSet | ClusterSet, folder: Path, *, engine: str, credentials: int, partitions: int
+    redis_set: SentinelSet | ClusterSet,
+    folder: Path,
+    *,
+    engines: Sequence[str],
+    credentials: int,
+    partitions: int,
 ) -> Iterator[Scene]:
     city = City(redis_set.url, folder=folder, credentials=credentials, is_mixed=True, partitions=partitions)
     with city.heartbeats():
-        running = SetScene(SetOffice(city, redis_set), folder=folder, engine=engine, partitions=partitions)
-        try:
-            running.start_verifier()
-            yield running
-        finally:
-            running.close()
+        office = SetOffice(city, redis_set)
+        with running(SetScene(office, folder=folder, engines=engines, partitions=partitions)) as here:
+            yield here
 
 
 def _on(kind: type[_Set], do: Callable[[SetScene, _Set], object]) -> Callable[[Scene], object]:

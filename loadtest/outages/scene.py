@@ -16,9 +16,11 @@ from typing import TypeVar
 
 import psutil
 
+from issuer.key_store import key_id_of
+from issuer.signing import sign_code
 from loadtest.city import ENTRY_GATE_ID, GATE_ID, City
 from loadtest.embedded_redis import EmbeddedRedis, free_port
-from loadtest.office import CREDENTIALS, CityOffice, city_office
+from loadtest.office import CityOffice
 from loadtest.outages.slow_proxy import SlowProxy
 from loadtest.outages.wall_clock import WallClock
 from loadtest.process_tree import tree
@@ -26,6 +28,7 @@ from loadtest.processes import READY_TIMEOUT_S, ProcessError, ServerProcess
 from loadtest.stage import wait_until_serving
 from verifier.client import NotAdmitted, VerifierClient
 from verifier.client_tls import ClientTls
+from verifier.wire.code import Code
 
 # What a verifier's metrics say: by name, with labels as Prometheus writes them, in order of their names:
 # 'x_total{verdict="GREEN"}'.
@@ -72,7 +75,9 @@ class Scene:
     """The running parts."""
 
     tls: ClientTls | None = None  # how gates connect; None: in plain text
-    codes_good_s = 7_200  # of codes that come again and again: longer than anybody shows them
+    # Of codes that come again and again: longer than anybody shows them, also in weeks (long_faults.py).
+    codes_good_s = 100 * 86_400
+    is_side_by_side = False  # gates know more than one verifier
     proxy: SlowProxy | None = None  # through which verifiers ask Redis
 
     def __init__(
@@ -98,6 +103,7 @@ class Scene:
         self._options = options
         self._runner = runner
         self._changes = 0
+        self.engines_struck = engines  # by a fault, now: all of them, unless it is in turn
         self.verifiers: list[Verifier] = []
 
     @property
@@ -166,17 +172,32 @@ class Scene:
                 return verifier
         raise ProcessError(f"there is no verifier on {engine}")
 
+    def struck_verifiers(self) -> Sequence[Verifier]:
+        """Return those of the engines that a fault is done to now."""
+        return [one for one in self.verifiers if one.engine in self.engines_struck]
+
     def connect(self, verifier: Verifier) -> VerifierClient:
         """Return a gate of this one verifier."""
         return self._gate(verifier.address)
 
     def gate(self, engine: str, *, opens_once: bool = False) -> VerifierClient:
-        """Return a gate of an engine's verifier, or of all that gates know; `opens_once`: the one-entry gate."""
+        """Return a gate that asks an engine's verifier first; `opens_once` is the one-entry gate."""
         return self._gate(self._target(engine), opens_once=opens_once)
 
     def code(self, credential_index: int) -> bytes:
         """Return the QR text of a code that is valid now, by the clock of the verifiers."""
-        return self.city.code(credential_index)
+        enrolled, now = self.city.file.people[credential_index], self.now()
+        code = Code(enrolled.kind, credential_index, enrolled.generation, now, now + self.codes_good_s)
+        return self.sign(code)
+
+    def now(self) -> int:
+        """Return the time by the clock of the verifiers, unless it was set wrong, Unix seconds."""
+        return int(time.time() + self.clock.slept_s)
+
+    def sign(self, code: Code) -> bytes:
+        """Return the QR text of a code as the issuer signs it."""
+        key = self.city.file.key()
+        return sign_code(code, key=key, key_id=key_id_of(key))
 
     def someone_green(self) -> int:
         """Return the credential of somebody whose colour may be changed: another one each time."""
@@ -241,19 +262,6 @@ def running(scene: AnyScene) -> Iterator[AnyScene]:
         yield scene
     finally:
         scene.close()
-
-
-@contextmanager
-def scene(folder: Path, *, engines: Sequence[str], credentials: int = CREDENTIALS) -> Iterator[Scene]:
-    """Set up Redis, a city and a verifier of each engine in `folder`, and tear them down again.
-
-    Raises ProcessError.
-    """
-    with (
-        city_office(folder, credentials=credentials) as office,
-        running(Scene(office, folder=folder, engines=engines)) as here,
-    ):
-        yield here
 
 
 def read_metrics(text: str) -> Metrics:

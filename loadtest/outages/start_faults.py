@@ -1,12 +1,13 @@
 """A verifier that starts while Redis is away: from what it kept on its disk, or not at all."""
 
+import itertools
 import shutil
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from loadtest.outages.fault import Fault, Meanwhile
-from loadtest.outages.host_scene import HostScene, on_host, small_host_scene
+from loadtest.outages.host_scene import PairScene, on_pair, pair_scene
 from loadtest.outages.scene import Verifier
 from loadtest.outages.signs import below, in_trouble
 from loadtest.processes import STOP_TIMEOUT_S
@@ -20,7 +21,7 @@ _TOO_LONG_S = 2 * _DAY_S
 _Damage = Callable[[Path], object]
 
 
-def _start_in_turn(scene: HostScene) -> None:
+def _start_in_turn(scene: PairScene) -> None:
     """Take Redis away, and start each verifier anew while the other one answers."""
     scene.redis.kill()
     for verifier in list(scene.verifiers):
@@ -28,36 +29,34 @@ def _start_in_turn(scene: HostScene) -> None:
         scene.start_again(verifier)
 
 
-def _start_from(*damages: _Damage, clock_s: float = 0.0) -> Callable[[HostScene], None]:
-    """Return what takes Redis away, ends both verifiers, and starts them again from what was damaged.
+def _start_from(*damages: _Damage, clock_s: float = 0.0) -> Callable[[PairScene], None]:
+    """Return what takes Redis away, ends all verifiers, and starts them again from what was damaged.
 
-    Their clock then is `clock_s` ahead.
+    They take turns in the damages. Their clock then is `clock_s` ahead.
     """
 
-    def start(scene: HostScene) -> None:
+    def start(scene: PairScene) -> None:
         scene.redis.kill()
-        for verifier, damage in zip(list(scene.verifiers), damages, strict=True):
+        for verifier, damage in zip(scene.verifiers, itertools.cycle(damages), strict=False):
             _stop(verifier)
             damage(scene.state_of(verifier))
         scene.clock.set_ahead(clock_s)
-        for verifier in list(scene.verifiers):
-            scene.start_again(verifier, is_ready=False)
+        scene.start_again(*scene.verifiers, is_ready=False)
 
     return start
 
 
-def _bring_redis_back(scene: HostScene) -> None:
+def _bring_redis_back(scene: PairScene) -> None:
     scene.office.start_redis()
 
 
-def _set_right_and_start(scene: HostScene) -> None:
+def _set_right_and_start(scene: PairScene) -> None:
     """Do as the log advises where the time was wrong from the start: set it right and start them again."""
     for verifier in scene.verifiers:
         _stop(verifier)
     scene.clock.set_ahead(0.0)
     scene.office.start_redis()
-    for verifier in list(scene.verifiers):
-        scene.start_again(verifier)
+    scene.start_again(*scene.verifiers)
 
 
 def _stop(verifier: Verifier) -> None:
@@ -91,19 +90,17 @@ def _give_to_another_issuer(state: Path) -> None:
 def _closed(
     name: str,
     meaning: str,
-    start: Callable[[HostScene], None],
-    heal: Callable[[HostScene], None] = _bring_redis_back,
+    start: Callable[[PairScene], None],
+    heal: Callable[[PairScene], None] = _bring_redis_back,
 ) -> Fault:
     return Fault(
         name,
         meaning,
-        on_host(start),
-        on_host(heal),
+        on_pair(start),
+        on_pair(heal),
         below("workers_serving", 1),
         meanwhile=Meanwhile.CLOSED,
-        # What is taken from the disk is the supervisor's to decide, the same one for both.
-        engines=("grpcio",),
-        needs=small_host_scene,
+        needs=pair_scene,
     )
 
 
@@ -111,10 +108,10 @@ FAULTS: Sequence[Fault] = (
     Fault(
         "start-without-redis",
         "verifiers are started while Redis is away, from what they kept",
-        on_host(_start_in_turn),
-        on_host(_bring_redis_back),
+        on_pair(_start_in_turn),
+        on_pair(_bring_redis_back),
         in_trouble("mirror"),
-        needs=small_host_scene,
+        needs=pair_scene,
     ),
     _closed(
         "start-with-nothing",
@@ -129,13 +126,13 @@ FAULTS: Sequence[Fault] = (
     _closed(
         "start-too-late",
         "the same, two days later",
-        _start_from(_leave, _leave, clock_s=_TOO_LONG_S),
+        _start_from(_leave, clock_s=_TOO_LONG_S),
         _set_right_and_start,
     ),
     _closed(
         "start-too-early",
         "the same, the machine's clock being an hour behind",
-        _start_from(_leave, _leave, clock_s=-_HOUR_S),
+        _start_from(_leave, clock_s=-_HOUR_S),
         _set_right_and_start,
     ),
 )

@@ -108,8 +108,9 @@ def readme_text(rows: Sequence[Row], *, rate: float) -> str:
     for row in sorted(rows, key=lambda row: _ORDER.index(row.engine)):
         of_fault.setdefault(row.name, []).append(row)
     lines = [
-        f"{len(of_fault)} faults, {scans:,} scans at {rate:g} calls a second; {platform.system()}, "
-        f"{os.cpu_count()} cores, Python {platform.python_version()}, all on one machine.",
+        f"{len(of_fault)} faults, {scans:,} scans at {rate:g} calls a second on each engine; "
+        f"{platform.system()}, {os.cpu_count()} cores, Python {platform.python_version()}, all on one "
+        "machine.",
         "",
         "| fault | failed | wrong | p99 before, during, after, ms | noticed after | recovered after |",
         "|---|---|---|---|---|---|",

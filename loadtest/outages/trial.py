@@ -27,7 +27,8 @@ from verifier.client import VerifierClientError
 from verifier.verdict import Verdict
 from verifier.wire.status_record import Colour
 
-_LOOK_S = 0.1
+# How often metrics are looked at.
+LOOK_S = 0.1
 _CHANGE_LOOK_S = 0.01
 # Nobody waits longer for a verifier to say what it has, or to be as it was.
 MOST_WAIT_S = 30.0
@@ -37,7 +38,7 @@ _CHANGE_AGAIN_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a fault."""
+    """What came of a fault on one engine."""
 
     fault: Fault
     engine: str
@@ -107,48 +108,108 @@ class Outcome:
 def run_trial(
     scene: Scene,
     fault: Fault,
-    gates: Gates,
+    gates: Mapping[str, Gates],
     *,
     beside_s: float,
     lasts_s: float,
     most_wait_s: float = MOST_WAIT_S,
-) -> Outcome:
-    """Do a fault to a scene at whose gates `gates` scans already; to be called in the main thread.
+    look_s: float = LOOK_S,
+) -> Sequence[Outcome]:
+    """Do a fault to a scene at whose gates `gates` scan already; to be called in the main thread.
 
-    It lasts `lasts_s` seconds, or as long as the fault says, and until it was noticed; before and after it
-    gates are watched for `beside_s`. Raises ProcessError.
+    Return what came of it on each engine. It lasts `lasts_s` seconds, or as long as the fault says, and until
+    it was noticed everywhere; before and after it gates are watched for `beside_s`. Raises ProcessError.
     """
-    watcher = Watcher(scene, fault, most_wait_s=most_wait_s)
+    pace = _Pace(beside_s, max(lasts_s, fault.lasts_s), most_wait_s, look_s)
+    if not fault.is_in_turn:
+        return _strike_and_heal(scene, fault, gates, pace)
+    outcomes: list[Outcome] = []
     try:
-        before = gates.begin_phase()
-        time.sleep(beside_s)
+        for engine in scene.engines:
+            scene.engines_struck = (engine,)
+            outcomes += _strike_and_heal(scene, fault, gates, pace)
+    finally:
+        scene.engines_struck = scene.engines
+    return outcomes
+
+
+@dataclass(frozen=True, slots=True)
+class _Pace:
+    """How long things take, seconds."""
+
+    beside_s: float
+    lasts_s: float
+    most_wait_s: float
+    look_s: float
+
+
+def _strike_and_heal(
+    scene: Scene, fault: Fault, gates: Mapping[str, Gates], pace: _Pace
+) -> Sequence[Outcome]:
+    watcher = Watcher(scene, fault, most_wait_s=pace.most_wait_s, look_s=pace.look_s)
+    try:
+        before = _begin_phase(gates)
+        time.sleep(pace.beside_s)
         was_well = watcher.wait_until_well()
-        striking = gates.begin_phase()
+        striking = _begin_phase(gates)
         watcher.begin()
         struck_at_s = time.monotonic()
         _do(fault.strike, scene)
-        during = gates.begin_phase()
-        lasts_until_s = time.monotonic() + max(lasts_s, fault.lasts_s)
-        noticed_after_s = None
-        if fault.is_to_be_noticed and watcher.wait_until_noticed():
-            noticed_after_s = time.monotonic() - struck_at_s
+        during = _begin_phase(gates)
+        lasts_until_s = time.monotonic() + pace.lasts_s
+        noticed_at_s = watcher.wait_until_noticed() if fault.is_to_be_noticed else {}
         time.sleep(max(0.0, lasts_until_s - time.monotonic()))
-        healing = gates.begin_phase()
+        healing = _begin_phase(gates)
         _do(fault.heal, scene)
         healed_at_s = time.monotonic()
-        recovered_after_s = None
-        if _change_arrives(scene, healed_at_s + most_wait_s) and watcher.wait_until_well():
-            recovered_after_s = time.monotonic() - healed_at_s
-        after = gates.begin_phase()
-        time.sleep(beside_s)
-        gates.begin_phase()
+        changed_at_s = _change_arrives(scene, healed_at_s + pace.most_wait_s)
+        well_at_s = watcher.wait_until_well()
+        after = _begin_phase(gates)
+        time.sleep(pace.beside_s)
+        _begin_phase(gates)
     finally:
         watcher.stop()
     phases = (before, striking, during, healing, after)
-    gates.settle(phases)
-    if gates.missed:
-        raise ProcessError(f"{gates.missed} calls were not made: this machine is too small for that rate")
-    return Outcome(fault, scene.engine, *phases, was_well, noticed_after_s, recovered_after_s)
+    for engine, one in gates.items():
+        one.settle([phase[engine] for phase in phases])
+        if one.missed:
+            raise ProcessError(f"{one.missed} calls were not made: this machine is too small for that rate")
+
+    def counted(engine: str, phase: Mapping[str, Phase]) -> Phase:
+        # Who stands in for somebody has gates of other engines as well.
+        return _all_of(phase) if fault.is_in_turn else phase[engine]
+
+    outcomes = []
+    for engine in scene.engines_struck:
+        recovered_after_s = None
+        if engine in changed_at_s and engine in well_at_s:
+            recovered_after_s = max(healed_at_s, changed_at_s[engine], well_at_s[engine]) - healed_at_s
+        noticed_after_s = noticed_at_s[engine] - struck_at_s if engine in noticed_at_s else None
+        outcome = Outcome(
+            fault,
+            engine,
+            before=counted(engine, before),
+            striking=counted(engine, striking),
+            during=counted(engine, during),
+            healing=counted(engine, healing),
+            after=counted(engine, after),
+            was_well=engine in was_well,
+            noticed_after_s=noticed_after_s,
+            recovered_after_s=recovered_after_s,
+        )
+        outcomes.append(outcome)
+    return outcomes
+
+
+def _begin_phase(gates: Mapping[str, Gates]) -> Mapping[str, Phase]:
+    return {engine: one.begin_phase() for engine, one in gates.items()}
+
+
+def _all_of(phases: Mapping[str, Phase]) -> Phase:
+    together = Phase()
+    for phase in phases.values():
+        together.add(phase)
+    return together
 
 
 def _do(act: Callable[[Scene], object], scene: Scene) -> None:
@@ -159,50 +220,64 @@ def _do(act: Callable[[Scene], object], scene: Scene) -> None:
 
 
 class Watcher:
-    """Looks at all verifiers' metrics ten times a second, and notes what they say of a fault."""
+    """Looks at the metrics of all that are struck again and again, and notes what they say of a fault."""
 
-    def __init__(self, scene: Scene, fault: Fault, *, most_wait_s: float) -> None:
+    def __init__(self, scene: Scene, fault: Fault, *, most_wait_s: float, look_s: float) -> None:
         self._scene, self._fault = scene, fault
-        self._most_wait_s = most_wait_s
+        self._most_wait_s, self._look_s = most_wait_s, look_s
         self._ending = threading.Event()
         self._changed = threading.Condition()
-        self._is_well: bool | None = None  # None: not looked yet
+        # By engine, on the monotonic clock: since when there is no sign, and when there was one first, or the
+        # count had risen.
+        self._well_since_s: dict[str, float] = {}
+        self._noticed_at_s: dict[str, float] = {}
         self._has_begun = False
         self._before: dict[str, float] = {}  # by verifier: the count that is to rise, before the fault
-        self._has_risen = False
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
 
     def begin(self) -> None:
-        """Count what rises from now on."""
+        """Count what rises from now on, and note when it is noticed."""
         self._has_begun = True
 
-    def wait_until_noticed(self) -> bool:
-        """Return when metrics say something, or it took too long: then False."""
-        return self._wait(lambda: self._has_risen or self._is_well is False)
+    def wait_until_noticed(self) -> Mapping[str, float]:
+        """Return when each engine's metrics said something; it waits for all, or until it took too long."""
+        return self._wait(self._noticed_at_s)
 
-    def wait_until_well(self) -> bool:
-        """Return when there is no sign, or it took too long: then False."""
-        return self._wait(lambda: self._is_well is True)
+    def wait_until_well(self) -> Mapping[str, float]:
+        """Return since when each engine shows no sign; it waits for all, or until it took too long."""
+        return self._wait(self._well_since_s)
 
     def stop(self) -> None:
         """Look no more."""
         self._ending.set()
         self._thread.join()
 
-    def _wait(self, holds: Callable[[], bool]) -> bool:
+    def _wait(self, times_s: dict[str, float]) -> Mapping[str, float]:
         with self._changed:
-            return self._changed.wait_for(holds, self._most_wait_s)
+            self._changed.wait_for(lambda: len(times_s) == len(self._scene.engines_struck), self._most_wait_s)
+            return dict(times_s)
 
     def _look(self) -> None:
         while not self._ending.is_set():
             has_begun = self._has_begun
-            looks = [self._ask(verifier, has_begun) for verifier in list(self._scene.verifiers)]
+            looks = [
+                (verifier.engine, *self._ask(verifier, has_begun))
+                for verifier in self._scene.struck_verifiers()
+            ]
+            now_s = time.monotonic()
+            seen = {engine for engine, is_seen, _ in looks if is_seen}
+            noticed = {engine for engine, _, has_risen in looks if has_risen} | seen
             with self._changed:
-                self._is_well = not any(is_seen for is_seen, _ in looks)
-                self._has_risen = self._has_risen or any(has_risen for _, has_risen in looks)
+                for engine in self._scene.engines_struck:
+                    if engine in seen:
+                        self._well_since_s.pop(engine, None)
+                    else:
+                        self._well_since_s.setdefault(engine, now_s)
+                    if has_begun and engine in noticed:
+                        self._noticed_at_s.setdefault(engine, now_s)
                 self._changed.notify_all()
-            self._ending.wait(_LOOK_S)
+            self._ending.wait(self._look_s)
 
     def _ask(self, verifier: Verifier, has_begun: bool) -> tuple[bool, bool]:
         """Return whether a verifier shows the sign, and whether the count has risen."""
@@ -218,27 +293,33 @@ class Watcher:
         return is_seen, count > self._before.get(verifier.address, 0.0)
 
 
-def _change_arrives(scene: Scene, deadline_s: float) -> bool:
-    """Change a colour, and return whether every verifier says so in a verdict until then."""
+def _change_arrives(scene: Scene, deadline_s: float) -> Mapping[str, float]:
+    """Change a colour, and return when the verifiers struck said so in verdicts, by engine, until then."""
     someone = scene.someone_green()
     code = scene.code(someone)
     changed_at_s: float | None = None
+    arrived_at_s: dict[str, float] = {}
     with contextlib.ExitStack() as stack:
-        waiting = [stack.enter_context(scene.connect(one)) for one in scene.verifiers]
+        waiting = [(one.engine, stack.enter_context(scene.connect(one))) for one in scene.struck_verifiers()]
         while waiting:
             now_s = time.monotonic()
             if now_s > deadline_s:
-                return False
+                break
             if changed_at_s is None or now_s > changed_at_s + _CHANGE_AGAIN_S:
                 with contextlib.suppress(redis.RedisError, CacheMismatch):
                     scene.city.set_colour(someone, Colour.RED)
                     changed_at_s = now_s
+            # In turn, so that each engine's time is its own.
+            waiting.append(waiting.pop(0))
+            engine, gate = waiting[-1]
             with contextlib.suppress(VerifierClientError):
-                if changed_at_s is not None and waiting[-1].verify(code).verdict is Verdict.RED:
+                if changed_at_s is not None and gate.verify(code).verdict is Verdict.RED:
+                    arrived_at_s[engine] = time.monotonic()
                     waiting.pop()
                     continue
             time.sleep(_CHANGE_LOOK_S)
-    return True
+    late = {engine for engine, _ in waiting}
+    return {engine: at_s for engine, at_s in arrived_at_s.items() if engine not in late}
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 import redis
 
-from issuer.cache_steps import check, rebuild, repair
+from issuer.cache_steps import CacheSteps, check, rebuild, repair
 from issuer.errors import CacheUnavailable, FailedPrecondition, RegisterUnavailable
 from issuer.publisher import HEARTBEAT_S, Publisher
 from issuer.register.database import Database
@@ -16,7 +16,10 @@ from issuer.register.outbox import Outbox
 from issuer.status_writer import Fence, StatusWriter
 from loadtest.embedded_redis import EmbeddedRedis
 from tests.eventually import eventually
-from tests.issuer.publishing import Follower, Publishing
+from tests.issuer.publishing import ROOT, Follower, Publishing
+from verifier.mirror import PartitionMirror
+from verifier.mirror_follower import MirrorFollower
+from verifier.status_reader import StatusReader
 from verifier.wire.status_record import Colour, unpack
 from verifier.wire.status_store import (
     KEY_SET_KEY,
@@ -253,6 +256,86 @@ def test_a_redis_that_empties_during_a_rebuild_is_rebuilt_whole(
     assert (done.is_done, done.records) == (True, 7)
     assert published.status.records() == published.truth()
     assert published.redis.get(KEY_SET_KEY) == published.keys.newest_key_set()
+
+
+def lengths(client: redis.Redis) -> dict[int, int]:
+    return {shard: int(client.strlen(status_key(shard, 1))) for shard in (0, 1, 2, 7)}
+
+
+@pytest.mark.parametrize("steps", [rebuild, repair])
+def test_no_shard_is_cut_or_goes_away_before_the_new_epoch(
+    published: Publishing, monkeypatch: pytest.MonkeyPatch, steps: CacheSteps
+) -> None:
+    epoch = published.redis.get(epoch_key(0))
+    published.redis.setrange(status_key(0, 1), 8 * 50, b"\x05" + bytes(7))
+    published.redis.set(status_key(7, 1), b"\x05" * 80)
+    before = lengths(published.redis)
+    give_epoch = StatusWriter.give_epoch
+
+    def die(*_: object) -> None:
+        raise RegisterUnavailable("the machine stopped")
+
+    monkeypatch.setattr(StatusWriter, "give_epoch", die)
+    with pytest.raises(RegisterUnavailable):
+        published.carry_out(steps)
+    assert published.redis.get(epoch_key(0)) == epoch
+    assert lengths(published.redis) == before
+    assert published.status.records() == published.truth()
+
+    # Whoever begins again finds what is left, and takes it away with the epoch.
+    monkeypatch.setattr(StatusWriter, "give_epoch", give_epoch)
+    published.publisher = published.new_publisher()
+    assert list(published.carry_out(check).problems) == ["gatelight:{0}:status:7: does not belong there"]
+    published.carry_out(steps)
+    assert published.redis.get(epoch_key(0)) != epoch
+    assert not published.redis.exists(status_key(7, 1))
+
+
+def test_a_surplus_shard_that_the_register_grows_into_stays(
+    published: Publishing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published.redis.set(status_key(7, 1), b"\x05" * 80)
+    put_key_set = StatusWriter.put_key_set
+    issued: list[int] = []
+
+    def issue_then_put_key_set(writer: StatusWriter, signed: bytes) -> None:
+        if published.redis.get(status_key(7, 1)) == bytes(80) and not issued:  # it was found, and cleared
+            issued.append(published.issue_at(7 * RECORDS_PER_SHARD))
+        put_key_set(writer, signed)
+
+    monkeypatch.setattr(StatusWriter, "put_key_set", issue_then_put_key_set)
+    published.carry_out(rebuild)
+    assert issued
+    assert published.redis.strlen(status_key(7, 1)) == 80
+    published.publish_all()
+    assert published.status.records() == published.truth()
+
+
+def test_a_mirror_is_loaded_again_after_a_rebuild_that_was_given_up(
+    published: Publishing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last credential of a shard was erased: the register has one less than Redis and the mirror."""
+    published.redis.setrange(status_key(0, 1), 8 * 50, b"\x05" + bytes(7))
+    reader = StatusReader(
+        published.redis_url, root_key_id=ROOT.root_key_id, partition=0, partitions=1, block_ms=1
+    )
+    mirror = PartitionMirror()
+    follower = MirrorFollower(reader=reader, mirror=mirror, monotonic=time.monotonic)
+    follower.step()
+
+    def die(shard: int) -> None:
+        if shard == 1:
+            raise RegisterUnavailable("the machine stopped")
+
+    before_each_shard(monkeypatch, die)
+    with pytest.raises(RegisterUnavailable):
+        published.carry_out(rebuild)
+    follower._followed = None  # as after a feed that was trimmed
+    follower.step()
+    assert follower.loads == 2
+    assert mirror.table is not None
+    assert mirror.table.record(50) == 0
+    reader.close()
 
 
 # Check and repair

@@ -3,7 +3,7 @@
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pytest
 import redis
@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from issuer import publisher as publisher_module
 from issuer import status_writer
 from issuer.errors import CacheMismatch, ForeignCache, RegisterUnavailable
 from issuer.metrics import OUTBOX_ROWS
@@ -594,6 +595,149 @@ def test_a_mismatch_is_found_before_anything_is_written(publishing: Publishing) 
         writer.append(0, FeedPosition("mine", "0-1"), [(1, 99)])
     writer.close()
     assert (publishing.status.records(), publishing.status.feed()) == before
+
+
+# With a server of a Cluster that is silent
+
+
+class HalfSilentWriter(StatusWriter):
+    """Its partitions lie on servers of their own, some of which take a second to say nothing."""
+
+    def __init__(self, publishing: Publishing) -> None:
+        super().__init__(publishing.redis_url, root_key_id=ROOT.root_key_id, partitions=2)
+        self._clock = publishing.clock
+        self.silent: set[int] = set()
+        self.holds_documents = 1
+        self.written: list[tuple[int, int]] = []  # partition, and number of updates
+
+    def server_of(self, partition: int) -> object:
+        return partition
+
+    def append(
+        self, partition: int, position: FeedPosition, updates: Sequence[tuple[int, int]]
+    ) -> FeedPosition:
+        self.written.append((partition, len(updates)))
+        self._wait_for(partition)
+        return super().append(partition, position, updates)
+
+    def put_key_set(self, signed: bytes) -> None:
+        self._wait_for(self.holds_documents)
+        super().put_key_set(signed)
+
+    def eviction_policy(self) -> str | None:
+        for partition in range(2):
+            self._wait_for(partition)
+        return super().eviction_policy()
+
+    def _wait_for(self, partition: int) -> None:
+        if partition in self.silent:
+            self._clock.now += 1
+            raise redis.TimeoutError
+
+
+class HalfSilent(Publishing):
+    """Two partitions, of which the first falls silent; credential 1 is in it, `other` is not."""
+
+    def __init__(self, database: Database, redis_url: str) -> None:
+        super().__init__(database, redis_url, partitions=2)
+        self.issue()
+        self.other = self.issue_at(RECORDS_PER_SHARD)
+        self.publish_all()
+        self.writer = HalfSilentWriter(self)
+        self._writers.append(self.writer)
+        self.publisher = Publisher(
+            outbox=self.outbox, keys=self.keys, writer=self.writer, monotonic=self.clock
+        )
+
+    def fall_silent(self) -> None:
+        """Let the publisher learn that it is."""
+        self.writer.silent = {0}
+        self.clock.now += HEARTBEAT_S
+        self.fail_a_turn()
+        self.writer.written.clear()
+
+    def fail_a_turn(self) -> None:
+        with pytest.raises(redis.TimeoutError):
+            self.publisher.turn()
+
+
+@pytest.fixture
+def half_silent(sqlite_database: Database, redis_url: str) -> Iterator[HalfSilent]:
+    publishing = HalfSilent(sqlite_database, redis_url)
+    yield publishing
+    publishing.close()
+
+
+def test_a_silent_server_is_left_alone_four_times_as_long_as_it_took(half_silent: HalfSilent) -> None:
+    half_silent.publish_all()
+    half_silent.fall_silent()
+    begun = half_silent.clock.now
+    for _ in range(39):
+        half_silent.clock.now += 0.1
+        half_silent.fail_a_turn()
+    assert 0 not in dict(half_silent.writer.written)
+    assert half_silent.clock.now < begun + 4
+    half_silent.clock.now = begun + 4
+    half_silent.set_colour(half_silent.other, Colour.RED)
+    half_silent.writer.written.clear()
+    half_silent.fail_a_turn()
+    assert half_silent.writer.written == [(1, 1), (0, 0)]  # behind the changes of others
+
+
+def test_changes_of_a_silent_server_follow_as_soon_as_it_answers(half_silent: HalfSilent) -> None:
+    half_silent.publish_all()
+    half_silent.fall_silent()
+    seq = half_silent.set_colour(1, Colour.RED)
+    half_silent.fail_a_turn()
+    half_silent.writer.silent.clear()
+    half_silent.clock.now += 4
+    half_silent.publish_all()
+    assert half_silent.status.records() == half_silent.truth()
+    assert half_silent.publisher._published_seq >= seq
+    assert half_silent.waiting() == 0
+
+
+def test_key_set_and_gate_list_are_left_alone_with_their_server(half_silent: HalfSilent) -> None:
+    half_silent.writer.holds_documents = 0
+    half_silent.publish_all()
+    half_silent.fall_silent()
+    begun = half_silent.clock.now
+    half_silent.publisher._documents_asked += 1
+    half_silent.redis.delete(KEY_SET_KEY)
+    half_silent.clock.now += HEARTBEAT_S
+    half_silent.fail_a_turn()
+    assert half_silent.clock.now == begun + HEARTBEAT_S
+    half_silent.writer.silent.clear()
+    half_silent.clock.now += 4
+    half_silent.publish_all()
+    assert half_silent.redis.get(KEY_SET_KEY) == half_silent.keys.newest_key_set()
+
+
+def test_an_issuer_that_starts_beside_a_silent_server_publishes_to_the_others(
+    half_silent: HalfSilent,
+) -> None:
+    half_silent.writer.silent = {0}
+    half_silent.set_colour(half_silent.other, Colour.RED)
+    half_silent.fail_a_turn()
+    assert half_silent.waiting() == 0
+    assert unpack(half_silent.status.records()[RECORDS_PER_SHARD]).colour is Colour.RED
+
+
+def test_a_change_does_not_wait_out_the_pause_after_a_silent_server(
+    half_silent: HalfSilent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher_module, "_RETRY_S", 1_000)
+    half_silent.publish_all()
+    half_silent.fall_silent()
+    publisher = half_silent.publisher
+    publisher.start()
+    try:
+        eventually(lambda: publisher._trouble is not None)
+        half_silent.set_colour(half_silent.other, Colour.RED)
+        publisher.wake()
+        eventually(lambda: half_silent.waiting() == 0)
+    finally:
+        publisher.stop()
 
 
 # Redis goes away, with real threads

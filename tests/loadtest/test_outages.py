@@ -4,7 +4,7 @@ import pkgutil
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -23,10 +23,11 @@ from loadtest.outages.command import Setting, run_group
 from loadtest.outages.fault import Fault, Meanwhile
 from loadtest.outages.faults import FAULTS, groups_of
 from loadtest.outages.gates import Gates, gates_of
-from loadtest.outages.scene import Metrics, Scene, read_metrics, scene
+from loadtest.outages.scene import Metrics, Scene, read_metrics
 from loadtest.outages.signs import PREFIX, above, all_of, any_of, below, in_trouble
 from loadtest.outages.slow_proxy import SlowProxy
 from loadtest.outages.table import BEGIN, END, Row, put_into, readme_text
+from loadtest.outages.tls_scene import tls_scene
 from loadtest.outages.trial import Outcome, run_trial
 from loadtest.processes import ProcessError
 from tests.loadtest.outage_trials import BESIDE_S, CREDENTIALS, RATE
@@ -38,12 +39,12 @@ SOON_S = 0.5
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    with scene(tmp_path_factory.mktemp("scene"), engine="grpcio", credentials=CREDENTIALS) as here:
+    with tls_scene(tmp_path_factory.mktemp("scene"), engines=["grpcio"], credentials=CREDENTIALS) as here:
         yield here
 
 
 @pytest.fixture(scope="module")
-def gates(here: Scene) -> Iterator[Gates]:
+def gates(here: Scene) -> Iterator[Mapping[str, Gates]]:
     with gates_of(here, rate=RATE) as gates:
         yield gates
 
@@ -55,39 +56,46 @@ def nothing(_: Scene) -> None:
 NO_FAULT = Fault("nothing", "nothing happens", nothing, nothing)
 
 
-def complaints(here: Scene, fault: Fault, gates: Gates) -> Sequence[str]:
+def complaints(here: Scene, fault: Fault, gates: Mapping[str, Gates]) -> Sequence[str]:
     return trial(here, fault, gates).complaints
 
 
-def trial(here: Scene, fault: Fault, gates: Gates) -> Outcome:
-    return run_trial(here, fault, gates, beside_s=BESIDE_S, lasts_s=BESIDE_S, most_wait_s=SOON_S)
+def trial(here: Scene, fault: Fault, gates: Mapping[str, Gates]) -> Outcome:
+    (outcome,) = run_trial(here, fault, gates, beside_s=BESIDE_S, lasts_s=BESIDE_S, most_wait_s=SOON_S)
+    return outcome
 
 
-def test_where_nothing_happens_there_is_nothing_to_complain_about(here: Scene, gates: Gates) -> None:
+def test_where_nothing_happens_there_is_nothing_to_complain_about(
+    here: Scene, gates: Mapping[str, Gates]
+) -> None:
     outcome = trial(here, NO_FAULT, gates)
     assert outcome.complaints == []
     assert outcome.before.right > 0
     assert outcome.noticed_after_s is None
 
 
-def test_a_fault_that_metrics_do_not_tell_of_is_complained_about(here: Scene, gates: Gates) -> None:
+def test_a_fault_that_metrics_do_not_tell_of_is_complained_about(
+    here: Scene, gates: Mapping[str, Gates]
+) -> None:
     fault = replace(NO_FAULT, sign=in_trouble("mirror", "redis_timeout"))
     assert complaints(here, fault, gates) == ["metrics said nothing"]
     fault = replace(NO_FAULT, rises=f"{PREFIX}feed_gaps_total")
     assert complaints(here, fault, gates) == ["metrics said nothing"]
 
 
-def test_a_sign_that_was_there_before_shows_nothing(here: Scene, gates: Gates) -> None:
+def test_a_sign_that_was_there_before_shows_nothing(here: Scene, gates: Mapping[str, Gates]) -> None:
     fault = replace(NO_FAULT, sign=above("workers_serving", 0))
     assert complaints(here, fault, gates) == ["metrics said so before", "did not recover"]
 
 
-def test_verdicts_where_there_must_be_none_are_complained_about(here: Scene, gates: Gates) -> None:
+def test_verdicts_where_there_must_be_none_are_complained_about(
+    here: Scene, gates: Mapping[str, Gates]
+) -> None:
     (said,) = complaints(here, replace(NO_FAULT, meanwhile=Meanwhile.CLOSED), gates)
     assert said.endswith("verdicts from nothing")
 
 
-def test_what_is_never_healed_is_complained_about(here: Scene, gates: Gates) -> None:
+def test_what_is_never_healed_is_complained_about(here: Scene, gates: Mapping[str, Gates]) -> None:
     fault = replace(NO_FAULT, strike=lambda scene: scene.redis.freeze())
     try:
         assert complaints(here, fault, gates) == ["did not recover"]
@@ -97,10 +105,10 @@ def test_what_is_never_healed_is_complained_about(here: Scene, gates: Gates) -> 
 
 def test_a_wrong_verdict_is_complained_about(here: Scene) -> None:
     green = here.city.code(0)
-    gates = Gates(here.connect, [Scan(green, Verdict.YELLOW, "yellow")], rate=RATE)
+    gates = Gates(lambda: here.gate("grpcio"), [Scan(green, Verdict.YELLOW, "yellow")], rate=RATE)
     gates.start()
     try:
-        (said,) = complaints(here, NO_FAULT, gates)
+        (said,) = complaints(here, NO_FAULT, {"grpcio": gates})
     finally:
         gates.stop()
     assert "wrong verdicts" in said
@@ -118,13 +126,13 @@ def test_a_scan_without_a_verdict_is_complained_about(here: Scene) -> None:
         )
         gates.start()
         try:
-            (said,) = complaints(here, NO_FAULT, gates)
+            (said,) = complaints(here, NO_FAULT, {"grpcio": gates})
         finally:
             gates.stop()
     assert "scans without a verdict" in said
 
 
-def test_a_fault_that_cannot_be_done_proves_nothing(here: Scene, gates: Gates) -> None:
+def test_a_fault_that_cannot_be_done_proves_nothing(here: Scene, gates: Mapping[str, Gates]) -> None:
     def refuse(_: Scene) -> None:
         raise ConnectionRefusedError
 
@@ -135,28 +143,28 @@ def test_a_fault_that_cannot_be_done_proves_nothing(here: Scene, gates: Gates) -
 def test_a_scene_left_in_disorder_is_set_up_anew_for_the_rest(here: Scene) -> None:
     made = []
 
-    def builder(folder: Path, *, engine: str, credentials: int) -> AbstractContextManager[Scene]:
-        made.append(engine)
+    def builder(folder: Path, *, engines: Sequence[str], credentials: int) -> AbstractContextManager[Scene]:
+        made.append(engines)
         return nullcontext(here)
 
     well = replace(NO_FAULT, needs=builder)
     wrong = replace(well, name="wrong", meanwhile=Meanwhile.CLOSED)
-    rows = list(run_group([well, wrong, well], "grpcio", Setting(RATE, BESIDE_S, beside_s=BESIDE_S)))
+    rows = list(run_group([well, wrong, well], ["grpcio"], Setting(RATE, BESIDE_S, beside_s=BESIDE_S)))
     assert [bool(row.complaints) for row in rows] == [False, True, False]
-    assert made == ["grpcio", "grpcio"]
+    assert made == [["grpcio"], ["grpcio"]]
 
 
 @contextmanager
-def no_scene(folder: Path, *, engine: str, credentials: int) -> Iterator[Scene]:
+def no_scene(folder: Path, *, engines: Sequence[str], credentials: int) -> Iterator[Scene]:
     raise ProcessError("no server to be had")
     yield
 
 
 def test_exit_codes_say_what_came_of_it(here: Scene, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def builder(folder: Path, *, engine: str, credentials: int) -> AbstractContextManager[Scene]:
+    def builder(folder: Path, *, engines: Sequence[str], credentials: int) -> AbstractContextManager[Scene]:
         return nullcontext(here)
 
-    well = replace(NO_FAULT, needs=builder, engines=("grpcio",))
+    well = replace(NO_FAULT, needs=builder)
     wrong = replace(well, name="wrong", meanwhile=Meanwhile.CLOSED)
     unproven = replace(well, name="unproven", needs=no_scene)
     monkeypatch.setattr(command, "FAULTS", [well, wrong, unproven])
@@ -164,7 +172,16 @@ def test_exit_codes_say_what_came_of_it(here: Scene, monkeypatch: pytest.MonkeyP
 
     def exit_code(*names: str) -> int:
         results = tmp_path / "results.json"
-        options = ["--seconds", str(BESIDE_S), "--rate", str(RATE), "--json", str(results)]
+        options = [
+            "--engine",
+            "grpcio",
+            "--seconds",
+            str(BESIDE_S),
+            "--rate",
+            str(RATE),
+            "--json",
+            str(results),
+        ]
         only = [word for name in names for word in ("--only", name)]
         code = CliRunner().invoke(main, ["outages", *options, *only]).exit_code
         assert results.stat().st_size
@@ -192,10 +209,8 @@ def test_the_faults_of_every_module_are_among_all() -> None:
 
 
 def test_faults_that_need_the_same_scene_are_done_to_one() -> None:
-    alone, of_envoy = replace(NO_FAULT, name="alone", is_alone=True), replace(NO_FAULT, engines=("envoy",))
     elsewhere = replace(NO_FAULT, needs=no_scene)
-    found = list(groups_of([NO_FAULT, alone, elsewhere, of_envoy, NO_FAULT], "grpcio"))
-    assert found == [[NO_FAULT, NO_FAULT], [alone], [elsewhere]]
+    assert list(groups_of([NO_FAULT, elsewhere, NO_FAULT])) == [[NO_FAULT, NO_FAULT], [elsewhere]]
 
 
 def test_signs_are_read_from_metrics() -> None:
@@ -297,7 +312,7 @@ ROW = Row("redis-killed", "Redis is killed", "grpcio", 10, 0, 0, (1.25, 20.4, No
 def test_the_table_has_a_row_for_each_fault_and_both_engines_in_it() -> None:
     envoy = replace(ROW, engine="envoy", failed=3, recovered_after_s=1.0, complaints=["did fail"])
     text = readme_text([ROW, envoy], rate=40)
-    assert text.startswith("1 faults, 20 scans at 40 calls a second")
+    assert text.startswith("1 faults, 20 scans at 40 calls a second on each engine")
     assert text.splitlines()[-1] == (
         "| `redis-killed`: Redis is killed, **missed** | 3 · 0 | 0 | 1.2, 20, - · 1.2, 20, - | 0.2 s "
         "| 1.0 s · **never** |"

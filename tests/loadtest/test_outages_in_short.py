@@ -1,84 +1,59 @@
 """Gates go on through every fault, and operators see it: short versions of all of `make outages`."""
 
-from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import pytest
 
-from loadtest.outages import (
-    clock_faults,
-    disk_faults,
-    host_faults,
-    key_faults,
-    long_faults,
-    redis_faults,
-    redis_topology,
-    start_faults,
-    tls_faults,
-)
-from loadtest.outages.fault import Fault
+from loadtest.outages.fault import Fault, SceneBuilder
 from loadtest.outages.faults import FAULTS
-from tests.loadtest.outage_trials import Place, Trials, places_of
-
-REDIS = redis_faults.FAULTS
-TOPOLOGY = redis_topology.FAULTS
-# One scene for all of them.
-HOST = (*key_faults.FAULTS, *host_faults.FAULTS, *disk_faults.FAULTS, *clock_faults.FAULTS)
-START = (*tls_faults.FAULTS, *start_faults.FAULTS, *long_faults.FAULTS)
+from loadtest.outages.host_scene import host_scene, pair_scene
+from loadtest.outages.redis_topology import cluster_scene, sentinel_scene
+from loadtest.outages.tls_scene import tls_scene
+from tests.loadtest.outage_trials import Trials
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if metafunc.cls is not None:
-        metafunc.parametrize(("place", "fault"), places_of(metafunc.cls.faults, metafunc.cls.engine))
+        needing = [fault for fault in FAULTS if fault.needs is metafunc.cls.needs]
+        metafunc.parametrize("fault", needing, ids=[fault.name for fault in needing])
 
 
 @pytest.fixture(scope="class")
-def trials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trials]:
-    trials = Trials(lambda: tmp_path_factory.mktemp("scene"))
+def trials(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trials]:
+    trials = Trials(request.cls.needs, lambda: tmp_path_factory.mktemp("scene"))
     yield trials
     trials.close()
 
 
-# A class for each area and engine, so that they may be tested at the same time (--dist loadscope).
+# A class for each scene, so that they may be tested at the same time (--dist loadscope).
 class Short:
-    faults: ClassVar[Sequence[Fault]]
-    engine: ClassVar[str]
+    needs: ClassVar[Any]
 
-    def test_gates_go_on_and_operators_know(self, trials: Trials, place: Place, fault: Fault) -> None:
-        assert trials.outcome_of(place, fault).complaints == []
-
-
-class TestRedisOnGrpcio(Short):
-    faults, engine = REDIS, "grpcio"
+    def test_gates_go_on_and_operators_know(self, trials: Trials, fault: Fault) -> None:
+        assert trials.complaints_of(fault) == {}
 
 
-class TestRedisOnEnvoy(Short):
-    faults, engine = REDIS, "envoy"
+class TestOneRedis(Short):
+    needs: ClassVar[SceneBuilder] = tls_scene
 
 
-class TestTopologyOnGrpcio(Short):
-    faults, engine = TOPOLOGY, "grpcio"
+class TestSentinels(Short):
+    needs: ClassVar[SceneBuilder] = sentinel_scene
 
 
-class TestTopologyOnEnvoy(Short):
-    faults, engine = TOPOLOGY, "envoy"
+class TestCluster(Short):
+    needs: ClassVar[SceneBuilder] = cluster_scene
 
 
-class TestHostOnGrpcio(Short):
-    faults, engine = HOST, "grpcio"
+class TestHost(Short):
+    needs: ClassVar[SceneBuilder] = host_scene
 
 
-class TestHostOnEnvoy(Short):
-    faults, engine = HOST, "envoy"
-
-
-class TestStartOnGrpcio(Short):
-    faults, engine = START, "grpcio"
-
-
-class TestStartOnEnvoy(Short):
-    faults, engine = START, "envoy"
+class TestSideBySide(Short):
+    needs: ClassVar[SceneBuilder] = pair_scene
 
 
 def test_no_fault_is_left_out() -> None:
-    assert {fault.name for fault in (*REDIS, *TOPOLOGY, *HOST, *START)} == {fault.name for fault in FAULTS}
+    tested = {scene_tests.needs for scene_tests in Short.__subclasses__()}
+    assert {fault.needs for fault in FAULTS} == tested

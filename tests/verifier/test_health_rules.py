@@ -5,6 +5,7 @@ import pytest
 from verifier import health_rules as rules
 from verifier.health_rules import Problem, in_words, is_serving, problems
 from verifier.seen_metrics import PREFIX, NotSeen, SeenMetrics
+from verifier.status_page import Page
 from verifier.trouble import Part, Trouble
 
 _WELL = {"workers_serving": 2.0, "workers": 2.0, "key_set_version": 3.0, "status_age_seconds": 0.4}
@@ -63,6 +64,81 @@ def test_descriptors_are_few_above_their_share() -> None:
 
 def test_a_clock_that_was_set_back_is_as_wrong_as_one_that_was_put_forward() -> None:
     assert _found(clock_step_seconds=-300) == [("clock", "step")]
+
+
+def test_calls_that_wait_are_too_many_above_their_share() -> None:
+    assert _found(in_flight=4_096, backlog_limit=8_192) == []
+    assert _found(in_flight=4_097, backlog_limit=8_192) == [("calls", "waiting")]
+
+
+def _in_a_second(before: str, now: str) -> list[tuple[str, str]]:
+    """Return what is wrong by two looks."""
+    first, second = (
+        SeenMetrics("".join(f"{PREFIX}{line}\n" for line in ("workers_serving 1", *text.split(";")) if line))
+        for text in (before, now)
+    )
+    second.at_s = first.at_s + 1
+    return [(problem.part, problem.kind) for problem in problems(second, first)]
+
+
+@pytest.mark.parametrize(
+    ("name", "limit_per_s", "problem"),
+    [
+        ("failed", 0, ("calls", "failed")),
+        ("shed", rules.SHED_PER_S, ("calls", "shed")),
+        ("unauthenticated", rules.UNKNOWN_GATES_PER_S, ("gates", "unknown")),
+    ],
+)
+def test_what_gets_no_answer_is_wrong_by_the_second(
+    name: str, limit_per_s: int, problem: tuple[str, str]
+) -> None:
+    before = f"{name}_total 700"
+    assert _in_a_second(before, f"{name}_total {700 + limit_per_s}") == []
+    assert _in_a_second(before, f"{name}_total {701 + limit_per_s}") == [problem]
+    assert problems(SeenMetrics(f"{PREFIX}workers_serving 1\n{PREFIX}{name}_total 700\n")) == []
+
+
+_AGES = 'code_age_seconds_bucket{{le="-10.0"}} {0};code_age_seconds_bucket{{le="120.0"}} {1};'
+_AGES += 'code_age_seconds_bucket{{le="+Inf"}} {2}'
+_CALLS = 'call_seconds_bucket{{le="0.1",method="StreamVerify"}} {0};'
+_CALLS += 'call_seconds_bucket{{le="+Inf",method="StreamVerify"}} {1};'
+_CALLS += 'call_seconds_bucket{{le="+Inf",method="VerifyCodes"}} 900'
+_VERDICTS = 'verdicts_total{{verdict="BAD_SIGNATURE"}} {0};verdicts_total{{verdict="UNKNOWN_KEY"}} {1};'
+_VERDICTS += 'verdicts_total{{verdict="GREEN"}} {2}'
+
+
+@pytest.mark.parametrize(
+    ("lines", "before", "well", "wrong", "problem"),
+    [
+        (_AGES, (100, 300, 300), (150, 1_300, 1_300), (151, 1_300, 1_300), ("codes", "early")),
+        (_AGES, (0, 300, 300), (0, 1_100, 1_300), (0, 1_099, 1_300), ("codes", "late")),
+        (_AGES, (0, 0, 0), (4, 4, 4), (5, 5, 5), ("codes", "early")),  # fewer are chance
+        (_VERDICTS, (0, 90, 0), (50, 140, 900), (50, 141, 900), ("codes", "forged")),
+        (_CALLS, (0, 100), (990, 1_100), (989, 1_100), ("calls", "slow")),
+        (_CALLS, (0, 0), (0, 4), (0, 5), ("calls", "slow")),
+    ],
+)
+def test_shares_are_those_of_a_second(
+    lines: str,
+    before: tuple[int, ...],
+    well: tuple[int, ...],
+    wrong: tuple[int, ...],
+    problem: tuple[str, str],
+) -> None:
+    first = lines.format(*before)
+    assert _in_a_second(first, lines.format(*well)) == []
+    assert _in_a_second(first, lines.format(*wrong)) == [problem]
+
+
+def test_counts_that_fell_are_those_of_a_new_start() -> None:
+    before = SeenMetrics(f"{PREFIX}workers_serving 1\n{PREFIX}calls_total 9\n{PREFIX}shed_total 2\n")
+    now = SeenMetrics(f"{PREFIX}workers_serving 1\n{PREFIX}calls_total 3\n{PREFIX}shed_total 2\n")
+    now.at_s = before.at_s + 2
+    counted = now.since(before)
+    assert (counted.total("calls_total"), counted.total("shed_total"), counted.over_s) == (3, 2, 2)
+    assert counted.value("workers_serving") is None
+    calls = [line.text for line in Page.of(now, before).lines if line.name == "calls"]
+    assert calls == ["2 a second; 0 in flight, 0 streams open"]
 
 
 def test_workers_that_do_not_serve_are_told_of_first() -> None:
@@ -127,7 +203,7 @@ def test_quantiles_are_bounds_of_buckets() -> None:
     seen = SeenMetrics(f"{PREFIX}workers_serving 1\n" + "".join(lines))
     assert [seen.quantile("x", share) for share in (0.5, 0.51, 0.99, 1)] == [0.1, 0.5, 0.5, float("inf")]
     assert seen.quantile("y", 0.5) is None
-    assert seen.quantile("x", 0.5, since=seen) is None
+    assert seen.since(seen).quantile("x", 0.5) is None
 
 
 def test_text_that_is_of_no_verifier_is_not_seen() -> None:

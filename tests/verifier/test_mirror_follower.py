@@ -300,6 +300,28 @@ def test_a_shard_that_was_cut_or_removed_leaves_the_mirror_until_a_rebuild(
     assert (followed.record(1), followed.record(9)) == (12, 0)
 
 
+@pytest.mark.parametrize("left", [b"\x0b" + bytes(7), None])
+def test_a_shard_that_was_cut_where_nobody_has_status_is_loaded(
+    followed: Followed, left: bytes | None
+) -> None:
+    followed.status.rebuild(b"e1", {1: 11, RECORDS_PER_SHARD: 12, RECORDS_PER_SHARD + 9: 19})
+    followed.follower.step()
+    followed.status.change(RECORDS_PER_SHARD + 9, 0)
+    if left is None:
+        followed.status.change(RECORDS_PER_SHARD, 0)
+    followed.follower.step()
+    followed.client.delete(status_key(1, 1))
+    if left:
+        followed.client.set(status_key(1, 1), left)
+    followed.status.heartbeat()
+    followed.status.heartbeat()
+    followed.client.xtrim(feed_key(0), maxlen=1, approximate=False)
+    followed.follower.step()
+    followed.follower.step()
+    assert followed.follower.loads == 2
+    assert followed.record(RECORDS_PER_SHARD) == (11 if left else 0)
+
+
 def test_a_mirror_too_small_leaves_the_rest_without_status(followed: Followed) -> None:
     followed.status.rebuild(b"e1", {1: 11, CAPACITY: 14})
     followed.follower.step()
@@ -375,6 +397,17 @@ def test_an_entry_of_a_foreign_epoch_makes_nothing_young(followed: Followed) -> 
     followed.client.xadd(feed_key(0), {"e": b"stranger"})
     followed.follower.step()
     assert followed.mirror.status_age_s() >= 60
+
+
+@pytest.mark.parametrize("entry_id", [b"", b"1", b"1-", b"-1-1", b"1-1-1", b"a-b", b"9" * 5_000 + b"-0"])
+def test_an_entry_with_an_id_that_no_redis_gives_is_no_status(followed: Followed, entry_id: bytes) -> None:
+    followed.status.rebuild(b"e1", {1: 11})
+
+    epoch = followed.status.epoch
+    followed.reader._redis.set_response_callback("XREVRANGE", lambda *_, **__: [(entry_id, {b"e": epoch})])
+    with pytest.raises(StatusUnavailable, match="an id that no Redis gives"):
+        followed.follower.step()
+    assert not followed.mirror.is_loaded
 
 
 class Live:

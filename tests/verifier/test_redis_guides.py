@@ -1,8 +1,9 @@
 """Connections find the master, or the node, again after it was replaced, moved or cut off."""
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, Self
 
 import pytest
 import redis
@@ -12,7 +13,7 @@ from loadtest.redis_sets import SERVICE, ClusterSet
 from tests.eventually import eventually
 from verifier.access.entry_store import EntryStore
 from verifier.redis_connection import Elsewhere, RedisServers, connect
-from verifier.redis_guides import MasterGuide, NoMaster
+from verifier.redis_guides import ClusterMap, MasterGuide, NoMaster
 from verifier.redis_url import Address
 
 
@@ -90,10 +91,22 @@ def test_one_sentinel_that_answers_is_enough_and_none_is_no_master() -> None:
         sentinels.guide.address()
     sentinels.all[1].master = Address("redis", 1)
     assert sentinels.guide.address() == Address("redis", 1)
-    sentinels.guide.lost(Address("redis", 1))
     asked = sentinels.all[0].asked
-    assert sentinels.guide.address() == Address("redis", 1)
+    sentinels.clock.now += 2
+    assert sentinels.guide.is_current(Address("redis", 1))
     assert sentinels.all[0].asked == asked  # the one that answered last is asked first
+
+
+def test_a_sentinel_that_named_what_nobody_can_use_is_asked_after_the_others() -> None:
+    sentinels = Sentinels()
+    old, new = Address("redis", 1), Address("redis", 2)
+    sentinels.name(new)
+    sentinels.all[0].master = old
+    assert sentinels.guide.address() == old
+    sentinels.guide.lost(old)
+    assert sentinels.guide.address() == new
+    sentinels.clock.now += 2
+    assert sentinels.guide.is_current(new)
 
 
 def test_a_master_that_became_a_replica_is_left_when_it_refuses_a_write(
@@ -102,11 +115,41 @@ def test_a_master_that_became_a_replica_is_left_when_it_refuses_a_write(
     """The Sentinel has the last word: here it goes on naming the master."""
     with connect(shared_sentinel_url, reply_timeout_s=1, client_name="test") as client:
         client.set("test", 1)
-        client.execute_command("REPLICAOF", "127.0.0.1", own_redis.port)
-        with pytest.raises(Elsewhere, match="ReadOnlyError"):
-            client.set("test", 2)
-        client.execute_command("REPLICAOF", "NO", "ONE")
+        with _served_by(client) as master:
+            master.replicaof("127.0.0.1", own_redis.port)
+            with pytest.raises(Elsewhere, match="ReadOnlyError"):
+                client.set("test", 2)
+            master.replicaof("NO", "ONE")
         client.set("test", 3)
+
+
+def test_a_replica_that_a_sentinel_names_is_not_read_from(
+    own_redis: EmbeddedRedis, shared_sentinel_url: str
+) -> None:
+    with connect(shared_sentinel_url, reply_timeout_s=1, client_name="test") as client:
+        client.set("test", 1)
+        with _served_by(client) as master:
+            master.replicaof("127.0.0.1", own_redis.port)
+            client.connection_pool.disconnect()
+            try:
+                with pytest.raises(Elsewhere, match="is a replica"):
+                    client.get("test")
+            finally:
+                master.replicaof("NO", "ONE")
+        client.set("test", 2)
+        assert client.get("test") == b"2"
+
+
+def test_a_server_that_may_not_say_what_it_is_is_taken_for_the_master(shared_sentinel_url: str) -> None:
+    with (
+        connect(shared_sentinel_url, reply_timeout_s=1, client_name="test") as client,
+        _served_by(client) as master,
+    ):
+        master.execute_command("ACL", "SETUSER", "mute", "on", ">secret", "~*", "+@all", "-hello")
+        url = shared_sentinel_url.replace("://", "://mute:secret@")
+        with connect(url, reply_timeout_s=1, client_name="test") as mute:
+            assert mute.ping()
+        master.execute_command("ACL", "DELUSER", "mute")
 
 
 def test_an_unknown_service_and_a_port_where_nobody_is_are_errors_of_redis(shared_sentinel_url: str) -> None:
@@ -117,6 +160,115 @@ def test_an_unknown_service_and_a_port_where_nobody_is_are_errors_of_redis(share
             pytest.raises(redis.ConnectionError),
         ):
             client.get("x")
+
+
+class Nodes:
+    """Nodes of a Cluster, a map of them, and what each of them says: no word, or ranges of slots."""
+
+    def __init__(self, *names: str) -> None:
+        self.says: dict[str, list[Any] | None] = dict.fromkeys(names)
+        self.asked: list[str] = []
+        self.meanwhile: Callable[[], None] = lambda: None
+        self.map = ClusterMap([Address(name, 1) for name in names], self._ask, SteppedClock())
+
+    def _ask(self, address: Address) -> redis.Redis:
+        nodes = self
+
+        class Node:
+            def __enter__(self) -> Self:
+                return self
+
+            def __exit__(self, *_: object) -> None:
+                pass
+
+            def execute_command(self, *_: str) -> list[Any]:
+                nodes.asked.append(address.host)
+                nodes.meanwhile()
+                said = nodes.says.get(address.host)
+                if said is None:
+                    raise redis.TimeoutError("silent")
+                return said
+
+        return Node()  # type: ignore[return-value]
+
+
+def _range(first: int, last: int, *hosts: str) -> list[Any]:
+    return [first, last, *([host.encode(), 1, b"id"] for host in hosts)]
+
+
+def test_a_node_that_knows_of_no_other_is_not_believed_and_asked_last() -> None:
+    nodes = Nodes("blank", "one", "two")
+    nodes.says |= {"blank": [], "one": [_range(0, 16_383, "one", "two")], "two": None}
+    assert nodes.map.holder(5) == Address("one", 1)
+    assert nodes.asked == ["blank", "one"]
+    nodes.map.lost()
+    assert nodes.map.holder(5) == Address("one", 1)
+    assert nodes.asked[2:] == ["two", "blank", "one"]
+
+
+def test_of_maps_with_holes_the_one_with_most_slots_is_taken() -> None:
+    nodes = Nodes("one", "two", "three")
+    for name, last in (("one", 9), ("two", 99), ("three", 49)):
+        nodes.says[name] = [_range(0, last, name)]
+    assert nodes.map.holder(9) == Address("two", 1)
+    with pytest.raises(NoMaster, match="slot 100"):
+        nodes.map.holder(100)
+
+
+def test_a_map_without_any_slot_is_no_map() -> None:
+    nodes = Nodes("one")
+    nodes.says["one"] = [_range(0, 16_383, "one")]
+    nodes.map.refresh()
+    nodes.says["one"] = []
+    nodes.map.lost()
+    with pytest.raises(NoMaster):
+        nodes.map.refresh()
+    assert nodes.map.known(5) == Address("one", 1)
+
+
+def test_a_node_whose_map_led_nowhere_is_asked_after_the_others() -> None:
+    nodes = Nodes("behind", "one")
+    nodes.says |= {"behind": [_range(0, 16_383, "gone")], "one": [_range(0, 16_383, "one")]}
+    assert nodes.map.holder(5) == Address("gone", 1)
+    nodes.map.lost()
+    assert nodes.map.holder(5) == Address("one", 1)
+
+
+def test_a_node_that_was_silent_is_asked_after_all_others_from_then_on() -> None:
+    nodes = Nodes("silent", "one", "two")
+    nodes.says["one"] = nodes.says["two"] = [_range(0, 16_383, "one", "two", "silent")]
+    for _ in range(5):
+        nodes.map.lost()
+        nodes.map.refresh()
+    assert nodes.asked == ["silent", "one", "two", "one", "two", "one"]
+
+
+def test_whoever_is_told_where_a_slot_is_does_not_wait_for_a_look_at_the_map() -> None:
+    nodes = Nodes("one")
+    told = threading.Thread(target=nodes.map.moved, args=(5, Address("two", 1)), daemon=True)
+
+    def tell() -> None:
+        told.start()
+        told.join(10)
+
+    nodes.meanwhile = tell
+    with pytest.raises(NoMaster):
+        nodes.map.refresh()
+    assert not told.is_alive()
+    assert nodes.map.known(5) == Address("two", 1)
+
+
+def test_a_cluster_of_many_masters_keeps_a_client_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = Nodes("n0")
+    nodes.says["n0"] = [_range(at * 256, at * 256 + 255, f"n{at}") for at in range(64)]
+    servers = RedisServers("redis+cluster://n0:1", reply_timeout_s=1, client_name="test")
+    monkeypatch.setattr(servers, "_cluster", nodes.map)
+    clients = list(servers.all())
+    assert list(servers.all()) == clients
+    nodes.says |= {f"n{at}": [_range(0, 16_383, "new")] for at in range(64)}
+    nodes.map.lost()
+    servers.all()
+    assert list(servers._nodes) == [Address("new", 1)]
 
 
 def test_each_key_is_asked_for_where_it_is(shared_cluster_url: str) -> None:
@@ -174,6 +326,12 @@ def test_claims_go_on_at_the_nodes_that_are_left(cluster: ClusterSet) -> None:
         eventually(lambda: store.claim(lost[0], b"third", 60_000) is False)
     finally:
         store.close()
+
+
+def _served_by(client: redis.Redis) -> redis.Redis:
+    """Return a client of the server that another one leads to."""
+    found: Any = client.config_get("port")
+    return redis.Redis(port=int(found["port"]))
 
 
 def _value(cluster: ClusterSet, key: str) -> bytes | None:

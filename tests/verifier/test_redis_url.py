@@ -2,7 +2,8 @@
 
 import pytest
 
-from verifier.redis_connection import connect
+from verifier.redis_connection import CONNECT_TIMEOUT_S, RedisServers, connect
+from verifier.redis_guides import ASK_TIMEOUT_S
 from verifier.redis_url import Address, Form, RedisUrl
 
 
@@ -24,6 +25,38 @@ def test_some_nodes_stand_for_a_cluster() -> None:
     assert (url.form, url.is_tls, url.service) == (Form.CLUSTER, True, "")
     assert url.hosts == (Address("one", 1), Address("two", 6_379))
     assert url.options == {"password": "secret", "ssl_ca_certs": "ca.pem"}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:s3cret@host",
+        "redis+sentinel://:s3cret@host/city?sentinel_password=s3cret",
+        "redis+cluster://:s3cret@host",
+    ],
+)
+def test_what_was_read_shows_no_password(url: str) -> None:
+    assert "s3cret" not in repr(RedisUrl.parse(url))
+
+
+@pytest.mark.parametrize("form", ["redis://host/0", "redis+sentinel://host/city", "redis+cluster://host"])
+def test_what_we_decide_stays_whatever_a_url_says(form: str) -> None:
+    url = (
+        f"{form}?socket_timeout=60&socket_connect_timeout=60&protocol=3&client_name=x&health_check_interval=7"
+    )
+    with connect(url, reply_timeout_s=0.5, client_name="test") as client:
+        connection = client.connection_pool.make_connection()
+        assert (connection.socket_timeout, connection.socket_connect_timeout) == (0.5, CONNECT_TIMEOUT_S)
+        assert (connection.protocol, connection.client_name) == (2, "test")
+        assert connection.health_check_interval == 7
+
+
+@pytest.mark.parametrize("form", ["redis+sentinel://host/city", "redis+cluster://host"])
+def test_a_question_about_where_to_connect_is_short_whatever_a_url_says(form: str) -> None:
+    servers = RedisServers(f"{form}?socket_timeout=60&protocol=3", reply_timeout_s=1, client_name="test")
+    with servers._asking(Address("host", 1)) as client:
+        connection = client.connection_pool.make_connection()
+        assert (connection.socket_timeout, connection.protocol) == (ASK_TIMEOUT_S, 2)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from verifier.envoy.turns import Turns
 from verifier.limits import RETRY_DELAY_MS, Limits
 from verifier.shedding import RetryDelay, Suspects
+from verifier.verdict import Verdict
 
 
 class Clock:
@@ -53,19 +54,30 @@ def test_those_who_are_refused_together_do_not_come_back_together() -> None:
     assert len({delay.next_ms() for _ in range(10)}) > 4
 
 
-def test_a_connection_is_suspect_until_its_next_code_that_is_none() -> None:
+def test_a_connection_is_suspect_until_its_next_authentic_code() -> None:
     suspects = Suspects()
-    suspects.note("a", is_forged=True)
+    suspects.note("a", Verdict.BAD_SIGNATURE)
     assert "a" in suspects
     assert "b" not in suspects
-    suspects.note("a", is_forged=False)
+    suspects.note("b", Verdict.GREEN)
+    assert "a" in suspects
+    suspects.note("a", Verdict.GREEN)
     assert not suspects
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_what_anybody_can_make_takes_no_suspicion_away(verdict: Verdict) -> None:
+    suspects = Suspects()
+    suspects.note("a", Verdict.BAD_SIGNATURE)
+    suspects.note("a", verdict)
+    not_authentic = {Verdict.MALFORMED, Verdict.UNKNOWN_KEY, Verdict.BAD_SIGNATURE}
+    assert ("a" in suspects) == (verdict in not_authentic)
 
 
 def test_suspects_are_bounded() -> None:
     suspects = Suspects()
     for number in range(10_000):
-        suspects.note(number, is_forged=True)
+        suspects.note(number, Verdict.BAD_SIGNATURE)
     assert len(suspects._connections) <= 4_096
     assert 9_999 in suspects
 
@@ -95,7 +107,7 @@ def test_calls_have_their_turns_as_they_came() -> None:
 
 def test_suspects_wait_behind_the_others() -> None:
     suspects = Suspects()
-    suspects.note("forger", is_forged=True)
+    suspects.note("forger", Verdict.BAD_SIGNATURE)
     order = served(["forger"] * 50 + ["honest"] * 3, suspects)
     assert max(at for at, who in enumerate(order) if who == "honest") < 20
 

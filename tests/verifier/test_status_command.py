@@ -67,11 +67,29 @@ def test_a_verifier_that_is_well_is_ok(served: Served, own_redis: EmbeddedRedis)
     assert "!" not in shown.output
 
 
-def test_whoever_watches_sees_what_happens_in_a_second(served: Served) -> None:
-    shown = _status("--json", "--watch", "1")
-    first, second = (json.loads(line) for line in shown.output.splitlines())
-    assert first["calls"]["per_s"] is None
-    assert second["calls"]["per_s"] == 0
+def test_what_happens_in_a_second_is_told_once_or_again_and_again(served: Served) -> None:
+    for options, count in (((), 1), (("--watch", "2"), 2)):
+        shown = _status("--json", *options)
+        assert [json.loads(line)["calls"]["per_s"] for line in shown.output.splitlines()] == [0] * count
+
+
+def test_calls_that_fail_between_two_looks_are_wrong() -> None:
+    text = "gatelight_verifier_workers_serving 1\ngatelight_verifier_failed_total {}\n"
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def reply() -> None:
+            for failed in (7, 9):
+                connection, _ = listening.accept()
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n" + text.format(failed).encode())
+
+        thread = threading.Thread(target=reply)
+        thread.start()
+        shown = _status(metrics=f"127.0.0.1:{listening.getsockname()[1]}")
+        thread.join()
+    assert shown.exit_code == 1
+    assert "! 2 calls failed inside the verifier in " in shown.output
 
 
 def test_a_killed_redis_is_named_with_what_it_means_and_what_to_do(
@@ -105,6 +123,28 @@ def test_who_listens_and_says_nothing_is_not_waited_for(monkeypatch: pytest.Monk
     monkeypatch.setattr(seen_metrics, "TIMEOUT_S", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         shown = _status(metrics=f"127.0.0.1:{silent.getsockname()[1]}")
+    assert shown.exit_code == 3
+    assert "nothing comes back" in shown.output
+
+
+def test_who_answers_header_by_header_is_not_waited_for_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seen_metrics, "TIMEOUT_S", 0.2)
+    told = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def drip() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 200 OK\r\n")
+                while not told.wait(0.05):
+                    connection.sendall(b"X: y\r\n")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        shown = _status(metrics=f"127.0.0.1:{listening.getsockname()[1]}")
+        told.set()
+        thread.join()
     assert shown.exit_code == 3
     assert "nothing comes back" in shown.output
 

@@ -57,7 +57,7 @@ class EntryStore:
         self._servers: dict[redis.Redis, EntryServer] = {}
         self._budget_s = budget_s
         self._monotonic = monotonic
-        self._looked = threading.Event()  # it is known which server has what
+        self._looked = threading.Event()  # for which server has what, whether or not anybody said it
         self._tell = tell
         self._is_in_trouble = False
         self._late = LateClaims()
@@ -151,9 +151,12 @@ class EntryStore:
         Claims may not come for hours, so it is this that finds out that there is none any more. Raises the
         first trouble that there is with any, when all have been looked after.
         """
-        self._redis.look()
-        servers = [self._server(client) for client in self._redis.all()]
-        self._looked.set()
+        try:
+            self._redis.look()
+            servers = [self._server(client) for client in self._redis.all()]
+        finally:
+            # Claims that do not know where to go have no answer at once from now on.
+            self._looked.set()
         with self._starting:
             gone = [client for client, server in self._servers.items() if server not in servers]
             closing = [self._servers.pop(client) for client in gone]

@@ -5,8 +5,9 @@ have. Once the signer of ours has left the key set, any sound list replaces it, 
 stole a key could have signed the highest version there is. Until one comes, ours stays: a key that is retired
 in good order takes no gate with it.
 
-What was taken is known to the running supervisor alone. One that starts anew takes any list that has not
-expired: who can write to Redis then may bring back, for up to 30 days, a gate that was removed.
+What was taken is kept on the disk (verifier/host/kept_state.py), so a verifier that starts anew takes nothing
+older either. One without such a folder, or with nothing in it, takes any list that has not expired: who can
+write to Redis then may bring back, for up to 30 days, a gate that was removed.
 """
 
 from collections.abc import Mapping

@@ -20,7 +20,7 @@ from verifier.envoy.health import Health
 from verifier.host.engine import WORKER_FD_VARIABLE, inherited_config
 from verifier.host.life import die_with_supervisor
 from verifier.host.worker import TICK_S, Worker
-from verifier.logs import configure_logs, where_raised
+from verifier.logs import configure_logs, finish_logs, where_raised
 from verifier.tracing import Tracing, open_tracing
 
 _LISTEN_LOOK_S = 0.01
@@ -49,6 +49,7 @@ class App:
             worker, application, health_service, tracing = _build()
         except Exception as error:  # noqa: BLE001 - whatever it is, Envoy must not listen
             _log.error("worker cannot serve", error=type(error).__name__, where=where_raised(error))
+            finish_logs()
             await send({"type": "lifespan.startup.failed", "message": "the worker cannot serve"})
             return
         self._application = application
@@ -64,6 +65,7 @@ class App:
         worker.close()
         if tracing is not None:
             tracing.close()
+        finish_logs()
         await send({"type": "lifespan.shutdown.complete"})
 
 

@@ -143,9 +143,8 @@ class GrpcApplication:
         finally:
             self._under_way -= 1
         calls.counters.end(_VERIFY_CODE, exchange.come_ns)
-        is_forged = response.verdict == _BAD_SIGNATURE
-        if is_forged or self._suspects:
-            self._suspects.note(connection, is_forged=is_forged)
+        if response.verdict == _BAD_SIGNATURE or self._suspects:
+            self._suspects.note(connection, response.verdict)
         await exchange.answer(response.SerializeToString())
 
     async def _verify_codes(self, exchange: Exchange, scope: Scope) -> None:

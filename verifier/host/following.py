@@ -4,6 +4,7 @@ ships the scan log.
 
 import contextlib
 import errno
+import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -47,6 +48,8 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _LONGEST_LOOK_S = 15.0
 _LONGEST_MIRROR_STEP_S = 30.0
 _LONGEST_DISK_STEP_S = 60.0
+# 200 MB to any disk that is well. What was saved minutes before is there in any case.
+_LAST_SAVE_S = 8.0
 # An entry of the feed that was refused is gone in a moment: as long as one looks at metrics, and once more.
 _REFUSED_IS_TOLD_S = 15.0
 _STEP = "By how much the machine's clock leapt from the time that verdicts are given by; 0: it did not."
@@ -67,12 +70,14 @@ class Following:
         journal: Path | None,
         state: Path | None = None,
         state_max_age_s: float = 0.0,
+        is_state_asked_for: bool = False,
         is_gate_list_needed: bool = False,
         tracing: Tracing | None = None,
     ) -> None:
         """Write into `shared`; without `journal` nothing is shipped, without `state` nothing is kept.
 
-        A kept mirror is used while its status is no older than `state_max_age_s`. Where gates show who they
+        A kept mirror is used while its status is no older than `state_max_age_s`. A folder that cannot be
+        used stops the start only where somebody named it: `is_state_asked_for`. Where gates show who they
         are, `is_gate_list_needed`. Raises SettingsError.
         """
         self._shared = shared
@@ -80,6 +85,7 @@ class Following:
         self._journal = journal
         self._state = state
         self._state_max_age_s = state_max_age_s
+        self._is_state_asked_for = is_state_asked_for
         self._clock_keeper = ClockKeeper(shared.clock_lead, wall=time.time)
         self._clock = SteadyClock(shared.clock_lead)
         self._kept: KeptState | None = None
@@ -123,20 +129,22 @@ class Following:
             self._loops.append(self._shipping)
 
     def start(self) -> None:
-        """Begin; raises SettingsError for a journal that cannot be written, or is another verifier's."""
+        """Begin; raises SettingsError for a folder that cannot be written, or is another verifier's."""
         self._take_journal()
         self._take_state()
         for loop in self._loops:
             loop.start()
 
     def finish(self) -> None:
-        """Ship what the workers wrote at the end. The other loops end with the process: they only read Redis.
+        """Ship what the workers wrote at the end, then keep what is known, if the disk takes it in 8 s.
 
-        Where Redis fails, the scan log lies on the disk until the next start.
+        The other loops end with the process: they only read Redis. Where Redis fails, the scan log lies on
+        the disk until the next start.
         """
-        if self._kept is not None and self._keeping is not None:
-            self._keeping.stop()
-            self._kept.save()
+        self._ship_the_rest()
+        self._keep_the_rest()
+
+    def _ship_the_rest(self) -> None:
         if self._shipper is None or self._shipping is None:
             return
         self._shipping.stop()
@@ -152,6 +160,24 @@ class Following:
         except OSError as error:
             _log.error("scan log is not shipped: its folder cannot be used", trouble=str(error))
         self._shipper.close()
+
+    def _keep_the_rest(self) -> None:
+        kept, keeping = self._kept, self._keeping
+        if kept is None or keeping is None:
+            return
+        is_done = threading.Event()
+
+        def save() -> None:
+            if keeping.stop():  # else it is writing still
+                kept.save()
+                is_done.set()
+
+        # Files are moved into place whole, so nothing is lost by a process that ends meanwhile.
+        saving = threading.Thread(target=save, name="kept state, at the end", daemon=True)
+        saving.start()
+        saving.join(_LAST_SAVE_S)
+        if not is_done.is_set():
+            _log.warning("state is not kept at the end: the disk takes too long", folder=str(self._state))
 
     def health(self) -> dict[Part, list[PartHealth]]:
         """Return how the parts are that run here."""
@@ -256,15 +282,19 @@ class Following:
 
     def _take_state(self) -> None:
         """Begin with what an earlier run kept; what Redis holds is newer, and replaces it."""
-        if self._kept is None:
+        if self._kept is None or self._state is None:
             return
         try:
             self._kept.make_folder()
+            try_to_write(self._state)
         except OSError as error:
-            raise SettingsError(
-                f"--state: cannot write in {self._state}: {error.strerror}; "
-                "name another folder, or say --no-state"
-            ) from None
+            # As for the scan log; and where nobody asked for it, a start is worth more.
+            if error.errno not in _FULL and self._is_state_asked_for:
+                raise SettingsError(
+                    f"--state: cannot write in {self._state}: {error.strerror}; "
+                    "name another folder, or say --no-state"
+                ) from None
+            _log.warning("state cannot be kept on the disk", folder=str(self._state), trouble=error.strerror)
         for signed in unpack(self._kept.kept(KEY_SETS)):
             with contextlib.suppress(KeySetError):
                 self._key_sets.offer(signed)

@@ -12,7 +12,7 @@ from verifier.host.engine import inherited_config
 from verifier.host.life import die_with_supervisor
 from verifier.host.signals import Signals
 from verifier.host.worker import TICK_S, Worker
-from verifier.logs import configure_logs, where_raised
+from verifier.logs import configure_logs, finish_logs, where_raised
 from verifier.server import GrpcServer
 from verifier.tracing import open_tracing
 
@@ -29,6 +29,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with Signals(signal.SIGTERM) as signals:
         _serve(signals)
+    finish_logs()
     # Threads that a peer holds up are none to wait for.
     os._exit(0)
 
@@ -37,6 +38,7 @@ def _end(died: threading.ExceptHookArgs) -> None:
     error = died.exc_value
     where = where_raised(error) if isinstance(error, Exception) else ""
     _log.error("a thread of the worker died", error=died.exc_type.__name__, where=where)
+    finish_logs()
     os._exit(1)
 
 

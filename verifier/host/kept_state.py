@@ -2,7 +2,8 @@
 
 A folder with three files: key sets and gate list as they were signed, and the mirror. The signed ones are
 believed no more than those from Redis; having them, a verifier refuses older ones also after a restart. The
-mirror is believed as Redis is: whoever can write the folder can change colours, so it is its owner's alone.
+mirror is believed as Redis is: whoever can write the folder can change colours. One that is made here is its
+owner's alone; the mode of one that was there is its owner's affair, and told of where others may write.
 
     mirror    magic; u32 length and JSON: root key, partitions, when each was current (Unix seconds)
               for each shard that has records: u32 number, length and CRC-32 (of number and records), records
@@ -14,8 +15,10 @@ and then its status is as old as it is: policies and answers go by that age. Eac
 that a crash between two of them leaves what could have been there anyway.
 """
 
+import errno
 import json
 import math
+import os
 import struct
 import time
 import zlib
@@ -47,6 +50,12 @@ _MAX_HEADER_BYTES = 1 << 17  # 1 024 partitions take a third of it
 _SAVE_EVERY_S = 300.0
 # After a failure, sooner: there is an older mirror on the disk, or none. Not at once, for 200 MB again.
 _TRY_AGAIN_S = 10.0
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+# A disk that is full stays so for longer.
+_TRY_FULL_AGAIN_S = 60.0
+# What a save leaves to the scan log, which is often on the same disk: minutes of a busy verifier's.
+_RESERVE_BYTES = 64 << 20
+_WRITABLE_BY_OTHERS = 0o022
 # A clock that was set back by less makes no difference that anybody could see.
 _CLOCK_TOLERANCE_S = 1.0
 
@@ -117,9 +126,13 @@ class KeptState:
         self._trouble: OSError | None = None  # with the mirror
 
     def make_folder(self) -> None:
-        """Make it, for its owner alone, without what a killed run left half written; raises OSError."""
+        """Make it, for its owner alone, or take it without what a killed run left half written.
+
+        Raises OSError.
+        """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._folder.chmod(0o700)
+        if self._folder.stat().st_mode & _WRITABLE_BY_OTHERS:
+            _log.warning("others may write the state on the disk, and so colours", folder=str(self._folder))
         for name in (KEY_SETS, GATE_LIST, MIRROR):
             for path in self._folder.glob(temporary_names(name)):
                 path.unlink(missing_ok=True)
@@ -157,12 +170,12 @@ class KeptState:
         is_lost = self._trouble is None and self._saved is not None and not self._is_there(MIRROR)
         if is_lost or now_s >= self._save_at_s:
             try:
-                if self.save_mirror():  # else there is none yet, or it was loaded anew meanwhile
+                if self.save_mirror():
                     self._save_at_s = now_s + _SAVE_EVERY_S
                 self._trouble = None
             except OSError as error:
                 self._trouble = error
-                self._save_at_s = now_s + _TRY_AGAIN_S
+                self._save_at_s = now_s + (_TRY_FULL_AGAIN_S if error.errno in _FULL else _TRY_AGAIN_S)
         if trouble := trouble or self._trouble:
             raise trouble
 
@@ -194,19 +207,22 @@ class KeptState:
         return (self._folder / name).exists()
 
     def save_mirror(self) -> bool:
-        """Write the mirror, unless it is what was written last; tell whether it is there. Raises OSError."""
+        """Write the mirror and tell whether it was written; raises OSError, as for a disk with little room.
+
+        Not written is one that is not loaded yet, is what was written last, or was loaded anew meanwhile.
+        """
+        generations = list(self._shared.generations)  # before the moments, or these might be of a later load
         current_at_s = list(self._shared.current_at_s)
-        if not all(self._shared.generations):  # it is not loaded yet
+        if not all(generations) or (current_at_s == self._saved and self._is_there(MIRROR)):
             return False
-        if current_at_s == self._saved and self._is_there(MIRROR):
-            return True
+        self._require_room(generations)
         offset = self._clock() - self._monotonic()
         header = _Header(
             self._root_key_id, self._shared.layout.partitions, [at + offset for at in current_at_s]
         )
         try:
             with open_atomically(self._folder / MIRROR, mode=0o600) as file:
-                self._write(file, header.encode())
+                self._write(file, header.encode(), generations)
         except _LoadedAnew:
             return False
         self._saved = current_at_s
@@ -222,28 +238,40 @@ class KeptState:
         except OSError as error:
             raise NotKept(f"it cannot be read: {error.strerror}") from None
 
-    def _write(self, file: BinaryIO, header: bytes) -> None:
+    def _require_room(self, generations: Sequence[int]) -> None:
+        """Raise OSError where the mirror would take what the scan log needs; asking takes nothing."""
+        size = SHARD_BYTES * sum(1 for _ in self._filled(generations))
+        disk = os.statvfs(self._folder)
+        # Some disks of others tell nothing.
+        if disk.f_blocks and disk.f_bavail * disk.f_frsize < size + _RESERVE_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _write(self, file: BinaryIO, header: bytes, generations: Sequence[int]) -> None:
         file.write(_MAGIC + _LENGTH.pack(len(header)) + header)
         count = 0
         for shard, content in self._shards():
             file.write(_SHARD.pack(shard, len(content), _crc(shard, content)))
             file.write(content)
             count += 1
+        if list(self._shared.generations) != generations:
+            raise _LoadedAnew
         file.write(_SHARD.pack(_END, count, zlib.crc32(header)))
 
     def _shards(self) -> Iterator[tuple[int, bytes]]:
-        layout = self._shared.layout
         generations = list(self._shared.generations)
-        for shard in range(layout.half_bytes // SHARD_BYTES):
-            partition = shard % layout.partitions
-            half = generations[partition] & 1
-            if not self._shared.has_data(half, shard):  # to read it would take memory for it
-                continue
-            start = shard * SHARD_BYTES
-            content = bytes(self._shared.halves[half][start : start + SHARD_BYTES])
-            if self._shared.generations[partition] != generations[partition]:
+        for half, shard in self._filled(generations):
+            if list(self._shared.generations) != generations:  # the old half is given back soon
                 raise _LoadedAnew
-            yield shard, content
+            start = shard * SHARD_BYTES
+            yield shard, bytes(self._shared.halves[half][start : start + SHARD_BYTES])
+
+    def _filled(self, generations: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """Give half and number of each shard that has records: to read another would take memory for it."""
+        layout = self._shared.layout
+        for shard in range(layout.half_bytes // SHARD_BYTES):
+            half = generations[shard % layout.partitions] & 1
+            if self._shared.has_data(half, shard):
+                yield half, shard
 
     def _load(self, file: BinaryIO, max_age_s: float) -> float:
         head = _read_header(file)

@@ -54,6 +54,7 @@ MAX_TURN_BYTES = 4 << 20
 # ships again what it still has.
 NOTE_TTL_S = 30 * 86_400
 _JOURNAL_ID_DIGITS = 16
+_MAX_NUMBER_DIGITS = 20
 
 _log = structlog.get_logger("verifier.journal")
 
@@ -205,7 +206,8 @@ class Shipper:
         is_there = awaited is None or bool(transaction.xrange(SCANS_KEY, awaited, awaited, count=1))
         length = int(transaction.xlen(SCANS_KEY))
         archived = transaction.hget(ARCHIVED_KEY, self._journal_id) or b"0"
-        archived_number = int(archived) if archived.isdigit() else 0
+        is_number = archived.isdigit() and len(archived) <= _MAX_NUMBER_DIGITS
+        archived_number = int(archived) if is_number else 0
         if self._written is None:
             self._believe(note, archived_number)
         elif (note or b"") != self._written:

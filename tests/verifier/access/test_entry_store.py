@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from loadtest.embedded_redis import EmbeddedRedis
+from loadtest.embedded_redis import EmbeddedRedis, free_port
 from tests.eventually import eventually
 from verifier.access.breaker import FAILURES, PAUSE_S
 from verifier.access.entry_store import KEY_PREFIX, EntryStore
@@ -148,6 +148,16 @@ def test_a_redis_that_accepts_and_never_says_a_word_gives_no_answer() -> None:
         assert store.claim("1:aa", b"first", _TTL_MS) is None
         assert store.claim("1:aa", b"first", _TTL_MS) is None
     store.close()
+
+
+def test_claims_wait_for_a_cluster_that_is_away_until_it_was_looked_for_and_no_longer() -> None:
+    store = _store(f"redis+cluster://127.0.0.1:{free_port()}")
+    try:
+        assert store.claim("1:aa", b"first", _TTL_MS) is None
+        assert store._looked.is_set()  # within its budget, and what comes now has none to wait for
+        assert store.claim("1:aa", b"first", _TTL_MS) is None
+    finally:
+        store.close()
 
 
 def test_after_a_restart_the_first_claim_is_answered_though_its_connection_is_gone(

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.verifier.journal.scans import open_journal, scan
 from tests.verifier.status_in_redis import StatusInRedis
 from verifier.errors import SettingsError
 from verifier.host.following import Following
+from verifier.host.kept_state import KeptState
 from verifier.host.shared import SharedMemory
 from verifier.journal.shipper import Shipper
 from verifier.trouble import WELL, Part, Trouble
@@ -28,6 +30,19 @@ _NOWHERE = "redis://127.0.0.1:1/0"
 def _following(journal: Path) -> Following:
     shared = SharedMemory.create(partitions=1, capacity=16, rows=2)
     return Following(shared, root=Signer().root, redis_url=_NOWHERE, journal=journal)
+
+
+def _keeping(state: Path, journal: Path | None = None, *, is_asked_for: bool = False) -> Following:
+    shared = SharedMemory.create(partitions=1, capacity=16, rows=2)
+    return Following(
+        shared,
+        root=Signer().root,
+        redis_url=_NOWHERE,
+        journal=journal,
+        state=state,
+        state_max_age_s=60.0,
+        is_state_asked_for=is_asked_for,
+    )
 
 
 @contextlib.contextmanager
@@ -113,6 +128,60 @@ def test_nothing_is_said_to_wait_in_a_folder_that_is_gone(tmp_path: Path) -> Non
     assert not [log for log in logs if "waits on the disk" in log["event"]]
     (error,) = [log for log in logs if log["event"].startswith("scan log is not shipped")]
     assert str(folder) in error["trouble"]
+
+
+def test_a_state_folder_that_cannot_be_used_stops_the_start_where_it_was_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match=r"--state: cannot write in .*: .*; name another folder, or say"):
+        _keeping(tmp_path / "file", is_asked_for=True).start()
+    following = _keeping(tmp_path / "file")
+    with capture_logs() as logs:
+        following.start()
+    assert logs[0]["event"] == "state cannot be kept on the disk"
+    eventually(lambda: following.health()[Part.KEPT_STATE][0].trouble is Trouble.DISK)
+    _end(following)
+
+
+def test_a_full_disk_keeps_no_verifier_from_its_start_that_was_asked_for_a_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_state: KeptState) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(KeptState, "make_folder", fail)
+    following = _keeping(tmp_path, is_asked_for=True)
+    with capture_logs() as logs:
+        following.start()
+    assert logs[0]["event"] == "state cannot be kept on the disk"
+    _end(following)
+
+
+def test_a_disk_that_hangs_at_the_end_holds_up_neither_the_scan_log_nor_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("verifier.host.following._LAST_SAVE_S", 0.05)
+    is_mended, told = threading.Event(), []
+    ship = Shipper.close
+
+    def close(shipper: Shipper) -> None:
+        told.append("shipped")
+        ship(shipper)
+
+    def hang(_state: KeptState) -> None:
+        told.append("keeping")
+        is_mended.wait()
+
+    monkeypatch.setattr(Shipper, "close", close)
+    monkeypatch.setattr(KeptState, "save", hang)
+    following = _keeping(tmp_path / "state", tmp_path / "journal")
+    following.start()
+    with capture_logs() as logs:
+        following.finish()
+    eventually(lambda: told == ["shipped", "keeping"])
+    assert [log["event"] for log in logs if "too long" in log["event"]] == [
+        "state is not kept at the end: the disk takes too long"
+    ]
+    is_mended.set()
 
 
 def _end(following: Following) -> None:

@@ -3,12 +3,15 @@
 import shutil
 import time
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import redis
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from loadtest.embedded_redis import EmbeddedRedis
 from tests.eventually import eventually
@@ -201,6 +204,93 @@ def test_a_folder_that_cannot_be_written_stops_nothing_and_is_told_of_until_all_
     state.step()
     assert state.kept(GATE_LIST) == b"signed"
     assert kept(folder, memory(), clock).load_mirror(max_age_s=_DAY_S) == pytest.approx(3)
+
+
+def full_disk(monkeypatch: pytest.MonkeyPatch, free_bytes: int) -> None:
+    """Let every disk say that so much is free on it."""
+    told = SimpleNamespace(f_blocks=1 << 20, f_bavail=free_bytes, f_frsize=1)
+    monkeypatch.setattr("verifier.host.kept_state.os.statvfs", lambda _: told)
+
+
+def test_a_mirror_is_not_written_where_the_scan_log_needs_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, shared, needed = Clock(), memory(), 2 * SHARD_BYTES + (64 << 20)
+    follow(shared, {1: 7, RECORDS_PER_SHARD: 8}, clock.boot_s)
+    state = kept(tmp_path, shared, clock)
+    full_disk(monkeypatch, needed - 1)
+    with monkeypatch.context() as patch:
+        patch.setattr("verifier.host.kept_state.open_atomically", None)  # nothing is taken, for no moment
+        with pytest.raises(OSError, match="No space left on device"):
+            state.save_mirror()
+    full_disk(monkeypatch, needed)
+    assert state.save_mirror()
+
+
+def test_a_full_disk_is_tried_again_after_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, shared = Clock(), memory()
+    follow(shared, {1: 7}, clock.boot_s)
+    state = kept(tmp_path, shared, clock)
+    full_disk(monkeypatch, 0)
+    for seconds in (0, 59):
+        clock.go_on(seconds)
+        with pytest.raises(OSError, match="No space left on device"):
+            state.step()
+        monkeypatch.undo()
+    assert names(tmp_path) == []
+    clock.go_on(1)
+    state.step()
+    assert names(tmp_path) == [MIRROR]
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_mirror_that_is_loaded_anew_while_it_is_copied_is_not_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    clock, shared = Clock(), memory()
+    records = {0: 7, RECORDS_PER_SHARD: 8}
+    follow(shared, records, clock.boot_s)
+    state = kept(tmp_path, shared, clock)
+    shards = state._shards
+
+    def slow_shards() -> Iterator[tuple[int, bytes]]:
+        for number, shard in enumerate(shards()):
+            yield shard
+            if number == at:  # also after the last one, and the half that is copied is given back
+                follow(shared, records, clock.boot_s)
+                shared.clear((shared.generations[0] + 1) & 1, 0, shared.layout.half_bytes)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(state, "_shards", slow_shards)
+        assert not state.save_mirror()
+    assert names(tmp_path) == []
+    assert state.save_mirror()
+
+
+def test_an_old_mirror_is_replaced_as_soon_as_there_is_a_newer_one(tmp_path: Path) -> None:
+    clock, shared = Clock(), memory()
+    follow(shared, {1: 7}, clock.boot_s)
+    kept(tmp_path, shared, clock).save_mirror()
+    clock.go_on(8 * 3_600)
+    again = memory()
+    state = kept(tmp_path, again, clock)
+    state.load_mirror(max_age_s=_DAY_S)
+    state.step()
+    clock.go_on(1)
+    follow(again, {1: 8}, clock.boot_s)
+    state.step()
+    assert state.age_s == 0
+
+
+def test_a_folder_that_was_there_keeps_its_mode_and_is_told_of_where_others_may_write(tmp_path: Path) -> None:
+    told = []
+    for mode in (0o755, 0o777):
+        tmp_path.chmod(mode)
+        with capture_logs() as logs:
+            kept(tmp_path, memory(), Clock())
+        assert tmp_path.stat().st_mode & 0o777 == mode
+        told.append([log["event"] for log in logs])
+    assert told == [[], ["others may write the state on the disk, and so colours"]]
 
 
 def test_a_mirror_that_could_not_be_written_is_tried_again_after_ten_seconds_and_told_of_until_then(

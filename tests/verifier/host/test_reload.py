@@ -21,12 +21,14 @@ class Reloads:
     def __init__(self) -> None:
         first = load_settings({"root_key": "root.pub"})
         self.said: dict[str, Any] = {}
+        self.taken: list[Configure] = []
         self.running: Configure = lambda number: _configure(first, number)
         self.reload: Callable[[], Reloaded | None] = _Reload(
             first,
             load=lambda: load_settings({"root_key": "root.pub"} | self.said),
             configure=_configure,
             in_force=lambda: self.running,
+            on_taken=self.taken.append,
             engine="grpcio",
         )
 
@@ -47,6 +49,7 @@ def test_what_runs_is_not_weakened_and_goes_on() -> None:
     reloads.running = running.configure
     reloads.said = {"gate_auth": "none"}
     assert reloads.reload() is None
+    assert reloads.taken == [reloads.running]
     reloads.said = {"gate_auth": "key", "threads": 4}
     assert reloads.reload() is not None
 

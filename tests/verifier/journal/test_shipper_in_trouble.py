@@ -29,6 +29,7 @@ from verifier.journal.shipped import Note
 from verifier.journal.shipper import NOTE_TTL_S, Shipper
 from verifier.journal.unshipped import Unshipped, read_unshipped
 from verifier.wire.scan_log import (
+    ARCHIVED_KEY,
     ENTRIES_FIELD,
     JOURNAL_FIELD,
     NUMBER_FIELD,
@@ -68,6 +69,18 @@ def test_an_old_confirmation_frees_nothing_that_redis_forgot(
     shipper.step()
     assert numbers_on_disk(tmp_path) == [1]
     assert stream.scans() == [1]
+
+
+@pytest.mark.parametrize("nonsense", [b"9" * 5_000, b"9" * 21, b"-1", b"many"])
+def test_a_confirmation_that_is_no_number_of_a_batch_is_none(
+    journal: Journal, shipper: Shipper, stream: Stream, tmp_path: Path, nonsense: bytes
+) -> None:
+    shipper.step()  # which gives the folder its id
+    stream.redis.hset(ARCHIVED_KEY, journal_id(tmp_path), nonsense)
+    journal.append(scan(1))
+    shipper.step()
+    assert stream.scans() == [1]
+    assert shipper.waiting_bytes
 
 
 def test_a_stream_that_vanished_is_shipped_again(journal: Journal, shipper: Shipper, stream: Stream) -> None:

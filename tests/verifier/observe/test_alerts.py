@@ -32,8 +32,14 @@ _THRESHOLDS: dict[str, float] = {
     "ClockLeapt": rules.CLOCK_STEP_S,
     "ClocksDiffer": rules.CLOCK_REDIS_S,
     "RedisSlow": rules.REDIS_SLOW_S,
+    "CallsFail": 0.0,
+    "CallsShed": rules.SHED_PER_S,
+    "CallsWait": rules.BACKLOG_SHARE,
     "CallsSlow": rules.CALL_P99_S,
     "CodesComeEarly": rules.CODES_EARLY_SHARE,
+    "CodesComeLate": rules.CODES_LATE_SHARE,
+    "CodesForged": rules.CODES_FORGED_SHARE,
+    "GatesUnknown": rules.UNKNOWN_GATES_PER_S,
     "WorkersUneven": rules.WORKER_SKEW_RATIO,
 }
 _FIRING = Path(__file__).parent / "alerts_test.yml"
@@ -80,8 +86,9 @@ def test_each_alert_reads_what_is_told(exposed: dict[str, set[str]]) -> None:
 
 def test_alerts_and_status_judge_by_the_same_thresholds() -> None:
     assert {name: threshold(_ALL[name]["expr"]) for name in _THRESHOLDS} == _THRESHOLDS
-    early = f'le="{-rules.CODE_EARLY_S}"'
+    early, late = (f'le="{bound_s}"' for bound_s in (-rules.CODE_EARLY_S, rules.CODE_LATE_S))
     assert early in _ALL["CodesComeEarly"]["expr"]
+    assert late in _ALL["CodesComeLate"]["expr"]
     of_redis = [rule for rule in _ALL.values() if "gatelight_verifier_trouble{" in rule["expr"]]
     assert {promql_parser.parse_duration(rule["for"]).total_seconds() for rule in of_redis} == {
         rules.TROUBLE_S,
