@@ -50,9 +50,14 @@ outages: .venv/.installed ## every fault, with gates scanning; rewrites the READ
 	@$(RUN)python -m loadtest outages --readme
 
 # In an environment of its own: what fuzzes has wheels for few platforms, and nothing else needs it.
-fuzz: .venv/.installed ## look for inputs that break what must hold (ten minutes; Linux on x86-64)
+.tools/fuzz/.installed: $(UV) pyproject.toml uv.lock
+	@echo "installing what fuzzes into .tools/fuzz"
 	@UV_PROJECT_ENVIRONMENT=.tools/fuzz $(UV) sync --locked --quiet --group fuzz --python $(PYTHON)
-	@.tools/fuzz/bin/python -m tests.fuzz all --seconds 60
+	@touch $@
+
+SECONDS ?= 60
+fuzz: .tools/fuzz/.installed ## look for inputs that break what must hold (SECONDS=60 each; Linux on x86-64)
+	@.tools/fuzz/bin/python -m tests.fuzz all --seconds $(SECONDS)
 
 clean: ## remove what the targets made
 	rm -rf .venv .tools build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

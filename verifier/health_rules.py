@@ -206,7 +206,14 @@ _RULES = (
     ),
     _Rule(
         "clock", "step", "clock_step_seconds", lambda value: abs(value) > CLOCK_STEP_S,
-        "this machine's clock leapt by {value}; verdicts go by the time before it: set the clock right",
+        "this machine's clock leapt by {value}; verdicts go by the time before it, for five minutes or while "
+        "Redis's clock agrees with that: set the clock right",
+    ),
+    _Rule(
+        "clock", "followed", "clock_followed_seconds", lambda value: value != 0,
+        "this machine's clock leapt by {value} and did not come back, so verdicts follow it: if it is wrong, "
+        "codes are refused as expired or not yet valid; compare it with another clock, and restart when it "
+        "is right",
     ),
     _Rule(
         "clock", "redis", "clock_redis_seconds", lambda value: abs(value) > CLOCK_REDIS_S,

@@ -53,6 +53,7 @@ _LAST_SAVE_S = 8.0
 # An entry of the feed that was refused is gone in a moment: as long as one looks at metrics, and once more.
 _REFUSED_IS_TOLD_S = 15.0
 _STEP = "By how much the machine's clock leapt from the time that verdicts are given by; 0: it did not."
+_FOLLOWED = "By how much it leapt when verdicts followed it, since it did not come back; for an hour."
 _AHEAD = "By how much that time is ahead of Redis's clock."
 
 _log = structlog.get_logger("verifier")
@@ -225,6 +226,7 @@ class Following:
             Gauge("key_set_version", "Version of the key set; 0: none.", lambda: self._key_sets.version),
             Gauge("gate_list_version", "Version of the gate list; 0: none.", self._gate_list_version),
             Gauge("clock_step_seconds", _STEP, lambda: self._clock_keeper.step_s),
+            Gauge("clock_followed_seconds", _FOLLOWED, lambda: self._clock_keeper.followed_s),
             Gauge("clock_redis_seconds", _AHEAD, lambda: self._clock_keeper.witness_difference_s),
         ]
         kept = self._kept

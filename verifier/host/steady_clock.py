@@ -29,6 +29,8 @@ _MINUTE_S = 60.0
 # Two honest clocks differ by less; a code's window is twice as wide on either side.
 AGREES_S = 10.0
 HOLD_S = 300.0
+# So long it is told that a leap was followed that nothing but time spoke for.
+_TOLD_FOR_S = 3_600.0
 # How old a witness's word may be.
 _HEARD_WITHIN_S = 30.0
 # Two clocks are compared by reading both: who was held up between the readings has compared nothing.
@@ -83,6 +85,7 @@ class ClockKeeper:
         self._minute = lead[0], monotonic()  # the lead at its beginning, and when that was
         self._heard: tuple[float, float] | None = None  # the lead of the witness, and when
         self._is_none_until_s = 0.0  # the witness, since it leapt
+        self._followed: tuple[float, float] | None = None  # a leap, for want of anything better, and when
         self._lock = threading.Lock()
 
     @property
@@ -90,6 +93,12 @@ class ClockKeeper:
         """By how much the machine's clock differs from the time in force: 0 unless it leapt."""
         difference_s = self._wall() - self._monotonic() - self._lead[0]
         return difference_s if abs(difference_s) > TOLERANCE_S else 0.0
+
+    @property
+    def followed_s(self) -> float:
+        """By how much it leapt when it was followed for no better reason than time; for an hour, then 0."""
+        followed = self._followed
+        return followed[0] if followed is not None and self._monotonic() - followed[1] < _TOLD_FOR_S else 0.0
 
     @property
     def witness_difference_s(self) -> float | None:
@@ -145,8 +154,12 @@ class ClockKeeper:
         if witness is not None and abs(self._lead[0] - witness) <= AGREES_S:
             self._leapt = lead, now_s  # when the witness is gone, it is held for the whole time again
             return False
-        was_set_right = not self._was_kept and self._is_kept()
-        return was_set_right or now_s - self._leapt[1] >= HOLD_S
+        if not self._was_kept and self._is_kept():
+            return True
+        if now_s - self._leapt[1] < HOLD_S:
+            return False
+        self._followed = lead - self._lead[0], now_s
+        return True
 
     def _heard_of(self, now_s: float) -> float | None:
         heard = self._heard

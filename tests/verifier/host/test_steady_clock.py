@@ -73,6 +73,9 @@ def test_a_leap_is_not_followed_at_first_and_believed_when_it_lasts(machine: Mac
     machine.run(1)
     assert machine.clock() == machine.wall()
     assert machine.keeper.step_s == 0
+    assert machine.keeper.followed_s == leap_s
+    machine.run(3_600)
+    assert machine.keeper.followed_s == 0
 
 
 def test_a_leap_that_is_taken_back_leaves_no_trace(machine: Machine) -> None:
