@@ -46,7 +46,7 @@ bench: .venv/.installed ## how far from the limit: ratios, and a chart of them (
 load: .venv/.installed ## replay two of the mornings, small, and write reports (a minute)
 	@$(RUN)python -m loadtest load
 
-outages: .venv/.installed ## every fault, with gates scanning; rewrites the README's table (a quarter of an hour)
+outages: .venv/.installed ## every fault, with gates scanning; rewrites the README's table (ten minutes)
 	@$(RUN)python -m loadtest outages --readme
 
 # In an environment of its own: what fuzzes has wheels for few platforms, and nothing else needs it.

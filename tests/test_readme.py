@@ -11,6 +11,7 @@ import pytest
 import issuer.cli
 import loadtest.__main__
 import verifier.cli
+from tests.fuzz.__main__ import NOT_INSTALLED
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -73,6 +74,24 @@ def test_each_make_target_exists_and_is_explained() -> None:
     assert {"demo", "test"} <= named <= set(explained)
     wanted = {"demo", "test", "lint", "protos", "vectors", "check", "bench", "load", "clean"}
     assert wanted <= set(explained)
+
+
+def test_what_fuzzes_is_started_where_it_is_installed() -> None:
+    lines = [line for line in lines_of_code_blocks() if " -m tests.fuzz " in line]
+    assert lines
+    for line in lines:
+        folder = ".venv" if " -m tests.fuzz server " in line else ".tools/fuzz"
+        assert line.startswith(f"{folder}/bin/python -m tests.fuzz ")
+    for target in (".tools/fuzz/.installed", "fuzz SECONDS=7"):
+        assert f"make {target.replace('7', '60')}" in README
+        command = ["make", "-n", "-W", "uv.lock", *target.split()]
+        planned = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        assert "--group fuzz" in planned
+        assert ("-m tests.fuzz all --seconds 7" in planned) == ("SECONDS" in target)
+
+
+def test_whoever_fuzzes_without_it_is_told_how_to_install_it() -> None:
+    assert "`make .tools/fuzz/.installed`" in NOT_INSTALLED
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", README))

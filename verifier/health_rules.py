@@ -15,14 +15,17 @@ STATUS_OLD_S = 5.0
 # How far the mirror may be behind what Redis has.
 FEED_LAG_S = 5.0
 # How long a part may fail before anybody is told: a failover takes some seconds. For alerts; `status` tells
-# at once.
+# sooner, but not of a single miss.
 TROUBLE_S = 15.0
+TROUBLE_TOLD_S = 1.0
 # Key set and gate list are valid for 30 days and signed anew long before.
 KEY_SET_LEFT_S = 7 * 86_400.0
 GATE_LIST_LEFT_S = 7 * 86_400.0
 CERTIFICATE_LEFT_S = 7 * 86_400.0
 # It is half a second while all is well.
 SCAN_LOG_UNSHIPPED_S = 30.0
+# The archive takes all within seconds, and may be started again.
+SCAN_LOG_UNARCHIVED_S = 300.0
 # The mirror is saved every five minutes.
 KEPT_STATE_OLD_S = 900.0
 # Of the descriptors that a worker may have.
@@ -53,6 +56,8 @@ CODES_FORGED_SHARE = 0.1
 LEAST_FOR_SHARE = 5
 # For alerts: the busiest worker's share over the mean.
 WORKER_SKEW_RATIO = 3.0
+# For alerts: one-entry verdicts without Redis, of which a few come of a reply that took 5 ms.
+ENTRIES_LOCAL_PER_S = 0.1
 
 
 class Seen(Protocol):
@@ -81,6 +86,17 @@ class Problem:
     kind: str
     since_s: float | None  # for how long; None where that is not known
     text: str  # what it is, what it means for the gates, and what to do
+    of_part: "OfPart | None" = None  # where it is trouble of a part: what its text is made of
+
+
+@dataclass(frozen=True, slots=True)
+class OfPart:
+    """Trouble of a part. What has one cause and is to be mended in one way may be told together."""
+
+    name: str  # of the part, in words
+    cause: str
+    effect: str  # what it means for the gates
+    advice: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +120,8 @@ _CAUSES = {
     Trouble.REDIS_OUT_OF_MEMORY: "Redis is out of memory",
     Trouble.REDIS_REFUSED: "Redis refuses us",
     Trouble.NOT_STATUS: "what lies in Redis is not what the issuer writes",
-    Trouble.NOT_TRUSTED: "what lies in Redis is not signed by whom it must be, or older than what we have",
+    Trouble.NOT_TRUSTED: "what lies in Redis is not signed by whom it must be",
+    Trouble.OUTDATED: "what lies in Redis is older than what we have, or over",
     Trouble.NOT_THERE: "Redis has none: it is empty, or was emptied",
     Trouble.DISK_FULL: "the disk is full",
     Trouble.DISK: "the disk fails, or may not be written",
@@ -113,14 +130,25 @@ _CAUSES = {
 }
 # What to do about it.
 _ADVICE = {
-    Trouble.REDIS_UNREACHABLE: "is Redis running, and is --redis-url right?",
-    Trouble.REDIS_TIMEOUT: "does `redis-cli ping` come back? look at its machine and the network",
+    Trouble.REDIS_UNREACHABLE: (
+        "is Redis running where --redis-url says? or TLS is spoken where there is none, or it is no Cluster"
+    ),
+    Trouble.REDIS_TIMEOUT: (
+        "does `redis-cli ping`, to the Redis of --redis-url, come back? look at its machine and the network; "
+        "or TLS is spoken where there is none, or it is no Cluster"
+    ),
     Trouble.REDIS_LOADING: "it ends by itself; Redis needs no disk here, so `save ''` spares that",
     Trouble.REDIS_READ_ONLY: "name its master in --redis-url, or its Sentinels",
     Trouble.REDIS_OUT_OF_MEMORY: "give it more maxmemory; is `gatelight-issuer archive` running?",
     Trouble.REDIS_REFUSED: "look at user, password and ACL; the verifier's log names the error",
     Trouble.NOT_STATUS: "find who else writes there, then `gatelight-issuer cache check --apply`",
-    Trouble.NOT_TRUSTED: "find who writes there; is --root-key of this issuer?",
+    Trouble.NOT_TRUSTED: (
+        "find who writes there; `gatelight-issuer cache check --apply` brings the right one back"
+    ),
+    Trouble.OUTDATED: (
+        "was Redis set back, or the issuer's register, or a clock? `gatelight-issuer cache check --apply` "
+        "brings the right one back"
+    ),
     Trouble.NOT_THERE: "is the issuer running? it writes all anew by itself",
     Trouble.DISK_FULL: "make room",
     Trouble.DISK: "look at the folder, its owner and its mount",
@@ -146,12 +174,34 @@ _EFFECTS = {
     Part.JOURNAL: "verdicts go on, and their scans are lost to the scan log",
     Part.ENTRIES: "one entry is watched over by this verifier alone: another one may let the same code in",
 }
+# And while there are no verdicts.
+_EFFECTS_WITHOUT_VERDICTS = {
+    Part.MIRROR: "changes of colour do not arrive",
+    Part.SCAN_LOG: "scans wait in the journal and are not in the archive",
+    Part.KEPT_STATE: "a start without Redis would find older status, or none",
+    Part.JOURNAL: "scans are lost to the scan log",
+}
 # Kinds of problems that follow from trouble with the same part.
-_FOLLOWING = ("old", "unshipped", "slow")
+_FOLLOWING = ("old", "unshipped", "unarchived", "slow")
 # A call of theirs is one scan.
 _SHORT_METHODS = ("VerifyCode", "StreamVerify")
 _FORGED = ("BAD_SIGNATURE", "UNKNOWN_KEY")
 _NO_MIRROR = "there is no mirror yet, so there are no verdicts"
+_NO_KEY_SET = "there is no key set yet, so there are no verdicts"
+_NO_GATE_LIST = "there is no gate list yet: gates that are known by it alone get no verdict"
+_STRANGE_ROOT = "is --root-key of this issuer? if it is, find who writes there"
+# Why the issuer's heartbeats do not get through, wherever we meet it. An entry has 5 ms, which says nothing.
+_ENDS_HEARTBEATS = (
+    Trouble.REDIS_UNREACHABLE,
+    Trouble.REDIS_TIMEOUT,
+    Trouble.REDIS_LOADING,
+    Trouble.REDIS_OUT_OF_MEMORY,
+)
+
+_OLD_BECAUSE = (
+    "the status is {value} old because {because}: changes of colour do not arrive, and gates that ask for "
+    "fresh status close"
+)
 
 _RULES = (
     _Rule(
@@ -192,6 +242,11 @@ _RULES = (
         "scan_log", "unshipped", "journal_unshipped_seconds", lambda value: value > SCAN_LOG_UNSHIPPED_S,
         "scans of the last {value} are not all in Redis and wait in the journal: is Redis there, and "
         "`gatelight-issuer archive` running?",
+        is_age=True,
+    ),
+    _Rule(
+        "scan_log", "unarchived", "journal_unarchived_seconds", lambda value: value > SCAN_LOG_UNARCHIVED_S,
+        "the archive has not taken the scan log for {value}: is `gatelight-issuer archive` running?",
         is_age=True,
     ),
     _Rule(
@@ -240,11 +295,12 @@ def problems(seen: _Seen, before: _Seen | None = None) -> Sequence[Problem]:
     counted = None if before is None else seen.since(before)
     in_trouble = list(_of_parts(seen))
     parts = {problem.part for problem in in_trouble}
+    because = _why_no_heartbeat(in_trouble)
     if any(problem.kind == Trouble.REDIS_TIMEOUT for problem in in_trouble):
         parts.add("redis")
-    by_rules = [problem for rule in _RULES for problem in _by_rule(rule, seen)]
+    by_rules = [problem for rule in _RULES for problem in _by_rule(rule, seen, because)]
     return [
-        *_of_workers(seen),
+        *(one for one in _of_workers(seen) if one.part not in parts),
         *(() if counted is None else _of_answers(counted)),
         *_of_backlog(seen),
         *in_trouble,
@@ -258,6 +314,11 @@ def problems(seen: _Seen, before: _Seen | None = None) -> Sequence[Problem]:
 def is_serving(seen: Seen) -> bool:
     """Tell whether any worker gives verdicts."""
     return bool(seen.value("workers_serving"))
+
+
+def lasting(since_s: float | None) -> str:
+    """Return for how long, to be put behind what lasts."""
+    return "" if since_s is None else f" for {in_words(since_s)}"
 
 
 def in_words(seconds: float) -> str:
@@ -290,22 +351,48 @@ def _of_workers(seen: Seen) -> Iterator[Problem]:
 def _of_parts(seen: Seen) -> Iterator[Problem]:
     for part, name in _PARTS.items():
         since_s = seen.value("trouble_seconds", part=part)
+        if since_s is not None and since_s < TROUBLE_TOLD_S:
+            continue
         for kind, cause in _CAUSES.items():
             if seen.value("trouble", part=part, kind=kind):
-                effect = _EFFECTS[part]
-                if part is Part.MIRROR and seen.value("status_age_seconds") is None:
-                    effect = _NO_MIRROR
-                lasts = "" if since_s is None else f" for {in_words(since_s)}"
-                text = f"{name}: {cause}{lasts}: {effect}; {_ADVICE[kind]}"
-                yield Problem(part, kind, since_s, text)
+                effect, advice = _effect(part, seen), _ADVICE[kind]
+                if kind is Trouble.NOT_TRUSTED and effect == _NO_KEY_SET:
+                    advice = _STRANGE_ROOT
+                text = f"{name}: {cause}{lasting(since_s)}: {effect}; {advice}"
+                yield Problem(part, kind, since_s, text, OfPart(name, cause, effect, advice))
 
 
-def _by_rule(rule: _Rule, seen: Seen) -> Iterator[Problem]:
+def _effect(part: Part, seen: Seen) -> str:
+    """Return what trouble of a part means for the gates, as far as they are open at all."""
+    if part is Part.KEY_SET and not seen.value("key_set_version"):
+        return _NO_KEY_SET
+    if part is Part.GATE_LIST and not seen.value("gate_list_version"):
+        return _NO_GATE_LIST
+    if part is Part.MIRROR and seen.value("status_age_seconds") is None:
+        return _NO_MIRROR
+    effect = _EFFECTS[part]
+    return effect if is_serving(seen) else _EFFECTS_WITHOUT_VERDICTS.get(part, effect)
+
+
+def _why_no_heartbeat(in_trouble: Sequence[Problem]) -> str | None:
+    causes = (
+        problem.of_part.cause
+        for problem in in_trouble
+        if problem.of_part and problem.part != Part.ENTRIES and problem.kind in _ENDS_HEARTBEATS
+    )
+    return next(causes, None)
+
+
+def _by_rule(rule: _Rule, seen: Seen, because: str | None) -> Iterator[Problem]:
     value = seen.value(rule.name)
     if value is None or not rule.is_wrong(value):
         return
     words = in_words(value) if rule.name.endswith("_seconds") else f"{value:.0f}"
-    yield Problem(rule.part, rule.kind, value if rule.is_age else None, rule.text.format(value=words))
+    text = rule.text if because is None or rule.name != "status_age_seconds" else _OLD_BECAUSE
+    told = text.format(value=words, because=because)
+    # What is left until an end, and is less than nothing, says since when it is over.
+    since_s = value if rule.is_age else -value if rule.kind == "ended" else None
+    yield Problem(rule.part, rule.kind, since_s, told)
 
 
 def _of_answers(counted: Seen) -> Iterator[Problem]:

@@ -16,7 +16,7 @@ import structlog
 from verifier.errors import NotReady, StatusMissing
 from verifier.redis_connection import connect
 from verifier.wire.ed25519 import VerifyingKey
-from verifier.wire.errors import KeySetError
+from verifier.wire.errors import KeySetError, KeySetOutdated
 from verifier.wire.key_set import MAX_SIGNED_KEY_SET_BYTES, KeySet, read_key_set
 from verifier.wire.status_store import KEY_SET_KEY
 
@@ -42,7 +42,7 @@ class KeySets:
         self._taken_sets: tuple[KeySet, ...] = ()
         self._signed: tuple[bytes, ...] = ()  # what they were read from
         self._refused: bytes | None = None  # the last that was looked at, and why it was refused
-        self._refusal: str | None = None
+        self._refusal: KeySetError | None = None
         self._over: bytes | None = None  # the last that was over before it came
         self.refused = 0  # since the start; the same one again is not another
 
@@ -65,20 +65,21 @@ class KeySets:
         """
         if signed in self._signed[:1]:  # also when nonsense was offered in between
             return False
-        if signed == self._refused:
-            raise KeySetError(self._refusal)
+        if signed == self._refused and self._refusal is not None:
+            raise type(self._refusal)(*self._refusal.args)
         try:
             offered = self._newer(signed)
         except KeySetError as error:
-            self._refused, self._refusal = signed, str(error)
+            self._refused, self._refusal = signed, type(error)(*error.args)
             self.refused += 1
             raise
         if now is not None and now >= offered.expires_at:
             # Looked at again the next time: perhaps it is our clock that is wrong, and is set right.
-            self._refusal = f"key set {offered.version} was over before it came"
+            self._refused = None
+            self._refusal = KeySetOutdated(f"key set {offered.version} was over before it came")
             self.refused += signed != self._over
             self._over = signed
-            raise KeySetError(self._refusal)
+            raise KeySetOutdated(*self._refusal.args)
         older = (_without_others(one, offered) for one in self._taken_sets[: _KEPT_SETS - 1])
         self._taken_sets = (offered, *older)
         self._signed = (signed, *self._signed[: _KEPT_SETS - 1])
@@ -87,7 +88,7 @@ class KeySets:
     def _newer(self, signed: bytes) -> KeySet:
         offered = read_key_set(signed, self._root)
         if self._taken_sets and offered.version <= self._taken_sets[0].version:
-            raise KeySetError(
+            raise KeySetOutdated(
                 f"expected a version above {self._taken_sets[0].version}, got {offered.version}"
             )
         return offered

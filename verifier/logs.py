@@ -106,7 +106,9 @@ class _Libraries(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         said = str(record.msg)
-        if not record.args:  # else it is a template, without a value
+        if record.args:  # a template: nothing behind its first place is said without the value
+            said = said.partition("%")[0].rstrip(" :'\"=([{<") or "a library says something"
+        else:
             said = _VALUE_BEGINS.split(said, maxsplit=1)[0].strip()
         error = record.exc_info[1] if record.exc_info else None
         details = {} if error is None else {"error": type(error).__name__, "where": where_raised(error)}

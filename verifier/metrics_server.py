@@ -11,11 +11,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry, MetricsHandler
 
+# Where browsers and people begin, and where Prometheus asks.
+_PATHS = ("/", "/metrics")
 # A few that ask at the same time, and one by hand.
 MAX_CONNECTIONS = 8
 # To ask and to take the answer, however slowly either goes.
@@ -41,6 +44,15 @@ def metrics_served(listen: str, registry: CollectorRegistry) -> Iterator[None]:
             thread.join()
 
 
+class _Handler(MetricsHandler):
+    def do_GET(self) -> None:  # noqa: N802
+        """Answer where there are metrics, and nowhere else."""
+        if self.path.partition("?")[0] in _PATHS:
+            super().do_GET()
+        else:
+            self.send_error(HTTPStatus.NOT_FOUND)
+
+
 class _Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
@@ -50,7 +62,7 @@ class _Server(socketserver.ThreadingTCPServer):
         self.address_family = family
         self._lock = threading.Lock()
         self._ends_at_s: dict[socket.socket, float] = {}
-        super().__init__(address, MetricsHandler.factory(registry))
+        super().__init__(address, _Handler.factory(registry))
 
     def get_request(self) -> Any:
         """Return the next connection; raises OSError, not at once, or a lack of descriptors would spin."""

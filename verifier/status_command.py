@@ -8,6 +8,7 @@ Exit codes: 0 all is well, 1 something is wrong, 2 wrong usage, 3 there is no ve
 import json
 import sys
 import time
+from datetime import datetime
 
 import click
 
@@ -58,7 +59,7 @@ def status(address: str, as_json: bool, watch_s: int) -> None:
 
     It looks twice, a second apart, and tells what happens in that second.
 
-    Exit codes: 0 all is well, 1 something is wrong, 3 it does not answer.
+    Exit codes: 0 all is well, 1 something is wrong, 2 wrong usage, 3 it does not answer.
 
     Example: gatelight-verifier status --metrics 127.0.0.1:9465
     """
@@ -78,8 +79,10 @@ def status(address: str, as_json: bool, watch_s: int) -> None:
             _tell_no_answer(f"no answer from a verifier at {address}: {error}", as_json=as_json)
             sys.exit(_EXIT_NO_ANSWER)
         if before is not None:
-            if page is not None and not as_json:
-                console.print()
+            if watch_s > 1 and not as_json:
+                if page is not None:
+                    console.rule(characters="-")
+                console.print(f"{datetime.now().astimezone():%H:%M:%S}")
             page = Page.of(seen, before)
             if as_json:
                 click.echo(json.dumps(page.to_json()))

@@ -1,11 +1,10 @@
 """The state of a running verifier on one page, for a person, or as data. Pure but for the console."""
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from verifier.health_rules import Problem, in_words, is_serving, problems
+from verifier.health_rules import Problem, in_words, is_serving, lasting, problems
 from verifier.seen_metrics import SeenMetrics
 
 if TYPE_CHECKING:
@@ -56,8 +55,8 @@ class Page:
             "state": self.state,
             "version": self.version,
             "engine": self.engine,
-            **{line.name.replace(" ", "_"): dict(line.values) for line in self.lines},
-            "problems": [dataclasses.asdict(problem) for problem in self.problems],
+            **{line.name.replace(" ", "_"): _values_to_json(line.values) for line in self.lines},
+            "problems": [_problem_to_json(problem) for problem in self.problems],
         }
 
     def print(self, console: "Console") -> None:
@@ -70,8 +69,46 @@ class Page:
         )
         for line in self.lines:
             console.print(Text(f"  {line.name:<{_NAME_WIDTH}} {line.text}"), soft_wrap=True)
-        for problem in self.problems:
-            console.print(Text.assemble(("! ", style), problem.text), soft_wrap=True)
+        for text in _together(self.problems):
+            console.print(Text.assemble(("! ", style), text), soft_wrap=True)
+
+
+def _values_to_json(values: Mapping[str, float | None]) -> Mapping[str, float | None]:
+    """Return counts as the whole numbers that they are; times and shares may be between them."""
+    told: dict[str, float | None] = {}
+    for name, value in values.items():
+        is_count = value is not None and not name.endswith(("_s", "_ratio")) and float(value).is_integer()
+        told[name] = value if value is None else int(value) if is_count else float(value)
+    return told
+
+
+def _problem_to_json(problem: Problem) -> Mapping[str, Any]:
+    return {
+        "part": problem.part,
+        "kind": problem.kind,
+        "since_s": problem.since_s,
+        "text": problem.text,
+    }
+
+
+def _together(found: Sequence[Problem]) -> Iterator[str]:
+    """Yield each problem; those of several parts that have one cause as one, with a line for each part."""
+    for place, problem in enumerate(found):
+        if problem.of_part is None:
+            yield problem.text
+            continue
+        cause, advice = problem.of_part.cause, problem.of_part.advice
+        alike = [
+            (one.of_part, one.since_s)
+            for one in found
+            if one.of_part is not None and (one.of_part.cause, one.of_part.advice) == (cause, advice)
+        ]
+        if len(alike) == 1:
+            yield problem.text
+        elif not any(one.of_part == alike[0][0] for one in found[:place]):
+            longest_s = max((since_s for _, since_s in alike if since_s is not None), default=None)
+            parts = [f"    {part.name:<{_NAME_WIDTH}} {part.effect}" for part, _ in alike]
+            yield "\n".join([f"{cause}{lasting(longest_s)}:", *parts, f"  {advice}"])
 
 
 def _lines(seen: SeenMetrics, counted: SeenMetrics | None) -> Sequence[Line]:
@@ -160,8 +197,10 @@ def _calls(seen: SeenMetrics, counted: SeenMetrics | None) -> Line:
 def _verdicts(seen: SeenMetrics, counted: SeenMetrics | None) -> Line:
     counts = (counted or seen).by_label("verdicts_total", "verdict")
     given = sorted(((count, verdict) for verdict, count in counts.items() if count), reverse=True)
-    text = ", ".join(f"{verdict} {count:.0f}" for count, verdict in given) or "none"
-    return Line("verdicts", text, counts)
+    over_s = 1.0 if counted is None else counted.over_s
+    text = ", ".join(f"{verdict} {count / over_s:.0f}" for count, verdict in given)
+    when = "since the start" if counted is None else "a second"
+    return Line("verdicts", f"{text} {when}" if text else "none", counts)
 
 
 def _latency(seen: SeenMetrics, counted: SeenMetrics | None, method: str) -> Line | None:
@@ -210,7 +249,8 @@ def _scan_log(seen: SeenMetrics) -> Line:
 def _clock(seen: SeenMetrics) -> Line:
     step_s, redis_s = seen.value("clock_step_seconds"), seen.value("clock_redis_seconds")
     text = f"leapt by {in_words(step_s)}" if step_s else "steady"
-    text += ", Redis's is not heard" if redis_s is None else f", {in_words(redis_s)} from Redis's"
+    if redis_s is not None:  # it is on another machine, and answers: why it does not, stands below
+        text += f", {in_words(redis_s)} from Redis's"
     return Line("clock", text, {"step_s": step_s, "redis_s": redis_s})
 
 

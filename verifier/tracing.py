@@ -10,6 +10,7 @@ gate_id, no credential. What a caller chooses is the trace that a span belongs t
 """
 
 import importlib.util
+import logging
 import random
 import re
 import threading
@@ -87,6 +88,8 @@ class Tracing:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
         from opentelemetry.sdk.trace.sampling import ALWAYS_ON  # noqa: PLC0415
 
+        # It says something of every attempt; we say when they begin to fail, and when no longer.
+        logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL + 1)
         self._ratio = config.ratio
         self._attributes = dict(attributes or {})
         self._chance = chance
@@ -98,7 +101,7 @@ class Tracing:
         self._provider = TracerProvider(sampler=ALWAYS_ON, resource=resource, shutdown_on_exit=False)
         self._provider.add_span_processor(
             BatchSpanProcessor(
-                OTLPSpanExporter(endpoint=config.endpoint, timeout=_EXPORT_TIMEOUT_S),
+                _Exporter(OTLPSpanExporter(endpoint=config.endpoint, timeout=_EXPORT_TIMEOUT_S)),  # type: ignore[arg-type]
                 max_queue_size=_QUEUE_SPANS,
                 schedule_delay_millis=_BATCH_PAUSE_MS,
                 max_export_batch_size=_BATCH_SPANS,
@@ -190,6 +193,31 @@ class Tracing:
         if has_failed:
             span.set_status(api.StatusCode.ERROR)
         span.end(ended_ns)
+
+
+class _Exporter:
+    """Says when an exporter begins to fail, and when it has recovered. In the form of SpanExporter."""
+
+    def __init__(self, exporter: Any) -> None:
+        self._exporter = exporter
+        self._fails = False
+
+    def export(self, spans: Any) -> Any:
+        result = self._exporter.export(spans)
+        fails = result.name != "SUCCESS"
+        if fails != self._fails:
+            self._fails = fails
+            if fails:
+                _log.warning("spans do not reach the collector, and are dropped")
+            else:
+                _log.info("spans reach the collector again")
+        return result
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return bool(self._exporter.force_flush(timeout_millis))
 
 
 class _Allowance:

@@ -12,7 +12,15 @@ import redis
 from redis.exceptions import ClusterDownError, ClusterError, RedisClusterException
 
 from verifier.errors import StatusMissing, StatusUnavailable
-from verifier.wire.errors import GateListError, KeySetError, StatusError
+from verifier.wire.errors import (
+    GateListError,
+    GateListNotTrusted,
+    GateListOutdated,
+    KeySetError,
+    KeySetNotTrusted,
+    KeySetOutdated,
+    StatusError,
+)
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # A lack of ours, and no fault of a disk.
@@ -41,7 +49,8 @@ class Trouble(StrEnum):
     REDIS_OUT_OF_MEMORY = "redis_out_of_memory"
     REDIS_REFUSED = "redis_refused"  # any other error reply
     NOT_STATUS = "not_status"  # what lies in Redis is not what must lie there
-    NOT_TRUSTED = "not_trusted"  # not signed by whom it must be, or older than what we have
+    NOT_TRUSTED = "not_trusted"  # not signed by whom it must be
+    OUTDATED = "outdated"  # signed as it must be, but older than what we have, or over already
     NOT_THERE = "not_there"
     DISK_FULL = "disk_full"
     DISK = "disk"
@@ -65,8 +74,12 @@ _BY_TYPE: tuple[tuple[type[Exception], Trouble], ...] = (
     (StatusMissing, Trouble.NOT_THERE),
     (StatusUnavailable, Trouble.NOT_STATUS),
     (StatusError, Trouble.NOT_STATUS),
-    (KeySetError, Trouble.NOT_TRUSTED),
-    (GateListError, Trouble.NOT_TRUSTED),
+    (KeySetNotTrusted, Trouble.NOT_TRUSTED),
+    (GateListNotTrusted, Trouble.NOT_TRUSTED),
+    (KeySetOutdated, Trouble.OUTDATED),
+    (GateListOutdated, Trouble.OUTDATED),
+    (KeySetError, Trouble.NOT_STATUS),
+    (GateListError, Trouble.NOT_STATUS),
     (redis.BusyLoadingError, Trouble.REDIS_LOADING),
     (redis.ReadOnlyError, Trouble.REDIS_READ_ONLY),
     (redis.OutOfMemoryError, Trouble.REDIS_OUT_OF_MEMORY),

@@ -48,7 +48,7 @@ def run(*, engines: Sequence[str], is_short: bool = False) -> int:
         console.print("[red]What was planted was not found: this search proves nothing.[/]")
         return 2
     console.print(f"What was planted in a log was found. Looked for: {_describe(needles)}.")
-    return 1 if any(place.hits for place in found) else 0
+    return _verdict(console, found)
 
 
 def _play(
@@ -78,6 +78,16 @@ def _play(
     finally:
         stage.close()
     play.collect_what_stays(trace)
+
+
+def _verdict(console: Console, found: Sequence[Place]) -> int:
+    """Say what came of it, and return the exit code."""
+    hit = [place.name for place in found if place.hits]
+    if hit:
+        console.print(f"[red]Found where it should not be: in {len(hit)} of {len(found)} places.[/]")
+        return 1
+    console.print("Nothing was found where it should not be.")
+    return 0
 
 
 def _table(found: Sequence[Place]) -> Table:

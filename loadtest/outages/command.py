@@ -56,6 +56,9 @@ def run(
     if is_for_readme and (engine or only):
         raise click.UsageError("--readme is for all faults and both engines")
     rows = _run_all(faults, [engine] if engine else ENGINES, Setting(rate, lasts_s))
+    names = [fault.name for fault in faults]
+    # They were done scene by scene.
+    rows = sorted(rows, key=lambda row: names.index(row.name))
     console.print(as_table(rows))
     for row in rows:
         for said in row.said:

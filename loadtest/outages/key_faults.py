@@ -79,7 +79,7 @@ def _publish_a_new_one(scene: Scene) -> None:
     scene.city.publish_next_key()
 
 
-_IS_NOT_TRUSTED = in_trouble("key_set", "not_trusted")
+_IS_OUTDATED = in_trouble("key_set", "outdated")
 
 FAULTS: Sequence[Fault] = (
     Fault(
@@ -87,7 +87,7 @@ FAULTS: Sequence[Fault] = (
         "an issuer with a slow clock signs a key set that is over already",
         _publishing(lambda: _Wanted(1, -2 * _DAY_S, -_DAY_S)),
         _publish_a_new_one,
-        _IS_NOT_TRUSTED,
+        _IS_OUTDATED,
         needs=host_scene,
     ),
     Fault(
@@ -95,7 +95,7 @@ FAULTS: Sequence[Fault] = (
         "an older key set lies in Redis",
         _publishing(lambda: _Wanted(-1, -_DAY_S, _DAY_S)),
         _publish_a_new_one,
-        _IS_NOT_TRUSTED,
+        _IS_OUTDATED,
         needs=host_scene,
     ),
     Fault(
@@ -103,7 +103,7 @@ FAULTS: Sequence[Fault] = (
         "a newer key set, signed by another root",
         _publishing(lambda: _Wanted(1, 0, _DAY_S, SecretKeyStore(os.urandom(32)))),
         _publish_a_new_one,
-        _IS_NOT_TRUSTED,
+        in_trouble("key_set", "not_trusted"),
         needs=host_scene,
     ),
     Fault(
@@ -111,7 +111,7 @@ FAULTS: Sequence[Fault] = (
         "what lies in Redis is no key set",
         lambda scene: _put(scene, _GARBAGE),
         _publish_a_new_one,
-        _IS_NOT_TRUSTED,
+        in_trouble("key_set", "not_status"),
         needs=host_scene,
     ),
     Fault(

@@ -336,7 +336,7 @@ FAULTS: Sequence[Fault] = (
         "shards, key set and gate list are cut off, and half an update is fed",
         _cut_values,
         _mend,
-        all_of(in_trouble("mirror", "not_status"), in_trouble("key_set", "not_trusted")),
+        all_of(in_trouble("mirror", "not_status"), in_trouble("key_set", "not_status")),
     ),
     Fault(
         "redis-foreign-writer",

@@ -3,7 +3,7 @@
     .tools/fuzz/bin/python -m tests.fuzz codes --seconds 60
     .tools/fuzz/bin/python -m tests.fuzz all --seconds 60             each target in turn
     .tools/fuzz/bin/python -m tests.fuzz merge --corpus build/fuzz    keep in the tree what reaches new code
-    .venv/bin/python -m tests.fuzz server --engine envoy              hostile bytes on the sockets of a verifier
+    .venv/bin/python -m tests.fuzz server --engine envoy              hostile bytes on a verifier's sockets
 
 What breaks something is kept in DIR/crashes, printed in hex, and sets the exit code to 1.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.fuzz import runner
 
 _MAX_SHOWN_BYTES = 2_048
-_NOT_INSTALLED = (
+NOT_INSTALLED = (
     "atheris is not installed here: `make .tools/fuzz/.installed` installs it, and then it is "
     "`.tools/fuzz/bin/python -m tests.fuzz ...`"
 )
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return attack(given.engine, given.seconds)
     if not runner.is_installed():
-        print(_NOT_INSTALLED, file=sys.stderr)
+        print(NOT_INSTALLED, file=sys.stderr)
         return 2
     if given.target == "merge":
         return _merge(given.corpus)

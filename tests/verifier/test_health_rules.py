@@ -1,6 +1,10 @@
 """What counts as wrong: each rule before, on and after its threshold, and each trouble in words."""
 
+import io
+import json
+
 import pytest
+from rich.console import Console
 
 from verifier import health_rules as rules
 from verifier.health_rules import Problem, in_words, is_serving, problems
@@ -31,6 +35,7 @@ def test_nothing_is_wrong_with_a_verifier_that_is_well() -> None:
         ("status_age_seconds", rules.STATUS_OLD_S, ("mirror", "old")),
         ("feed_lag_seconds", rules.FEED_LAG_S, ("mirror", "lag")),
         ("journal_unshipped_seconds", rules.SCAN_LOG_UNSHIPPED_S, ("scan_log", "unshipped")),
+        ("journal_unarchived_seconds", rules.SCAN_LOG_UNARCHIVED_S, ("scan_log", "unarchived")),
         ("kept_state_age_seconds", rules.KEPT_STATE_OLD_S, ("kept_state", "old")),
         ("redis_reply_seconds", rules.REDIS_SLOW_S, ("redis", "slow")),
         ("clock_step_seconds", rules.CLOCK_STEP_S, ("clock", "step")),
@@ -165,6 +170,107 @@ def test_what_follows_from_trouble_is_not_told_beside_it() -> None:
     assert [one.kind for one in problems(SeenMetrics(old))] == ["old", "lag", "slow"]
     old += f'{PREFIX}trouble{{kind="redis_timeout",part="mirror"}} 1\n'
     assert [one.kind for one in problems(SeenMetrics(old))] == ["redis_timeout", "lag"]
+
+
+def _in_trouble(kind: Trouble, *parts: Part, since_s: float = 9.4, **more: float) -> SeenMetrics:
+    lines = [f"{PREFIX}{name} {value}\n" for name, value in (_WELL | more).items()]
+    for part in parts:
+        lines.append(f'{PREFIX}trouble{{kind="{kind}",part="{part}"}} 1\n')
+        lines.append(f'{PREFIX}trouble_seconds{{part="{part}"}} {since_s}\n')
+    return SeenMetrics("".join(lines))
+
+
+def _printed(seen: SeenMetrics) -> str:
+    console = Console(file=io.StringIO(), width=200)
+    Page.of(seen).print(console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_what_several_parts_suffer_from_is_told_once_with_a_line_for_each() -> None:
+    seen = _in_trouble(Trouble.REDIS_TIMEOUT, Part.KEY_SET, Part.MIRROR, Part.SCAN_LOG)
+    lines = _printed(seen).splitlines()
+    first = lines.index("! Redis does not answer (timeout) for 9.4 s:")
+    parts, advice = lines[first + 1 : first + 4], lines[first + 4 :]
+    assert [line[:17].strip() for line in parts] == ["key set", "mirror", "scan log"]
+    assert "verdicts go on from the mirror" in parts[1]
+    assert len(advice) == 1
+    assert "does `redis-cli ping`, to the Redis of --redis-url, come back?" in advice[0]
+    assert [one["part"] for one in Page.of(seen).to_json()["problems"]] == ["key_set", "mirror", "scan_log"]
+    assert set(Page.of(seen).to_json()["problems"][0]) == {"part", "kind", "since_s", "text"}
+
+
+def test_one_part_in_trouble_is_told_in_one_line() -> None:
+    printed = _printed(_in_trouble(Trouble.REDIS_TIMEOUT, Part.MIRROR))
+    assert "! mirror: Redis does not answer (timeout) for 9.4 s: verdicts go on from the mirror" in printed
+
+
+def test_status_that_ages_by_a_full_redis_says_so_and_does_not_ask_for_the_issuer() -> None:
+    def told(kind: Trouble, part: Part) -> str:
+        found = problems(_in_trouble(kind, part, status_age_seconds=60))
+        return next(one.text for one in found if one.kind == "old")
+
+    text = told(Trouble.REDIS_OUT_OF_MEMORY, Part.SCAN_LOG)
+    assert "60 s old because Redis is out of memory: " in text
+    assert "issuer" not in text
+    assert "is the issuer running" in told(Trouble.DISK_FULL, Part.KEPT_STATE)
+    assert "is the issuer running" in told(Trouble.REDIS_TIMEOUT, Part.ENTRIES)
+
+
+def test_trouble_is_told_from_a_second_on() -> None:
+    for since_s, count in ((0.999, 0), (1.0, 1), (1.001, 1)):
+        seen = _in_trouble(Trouble.REDIS_TIMEOUT, Part.ENTRIES, since_s=since_s)
+        assert len(problems(seen)) == count
+        assert Page.of(seen).state == ("degraded" if count else "ok")
+
+
+def test_before_there_is_anything_nothing_goes_on() -> None:
+    parts = (Part.KEY_SET, Part.GATE_LIST, Part.SCAN_LOG, Part.KEPT_STATE, Part.JOURNAL)
+    found = problems(_in_trouble(Trouble.REDIS_UNREACHABLE, *parts, workers_serving=0, key_set_version=0))
+    texts = {one.part: one.text for one in found if one.of_part}
+    assert "there is no key set yet, so there are no verdicts" in texts["key_set"]
+    assert "there is no gate list yet" in texts["gate_list"]
+    assert not any("go on" in text for text in texts.values())
+    assert [one.part for one in found].count("key_set") == 1
+
+
+def test_the_root_key_is_doubted_only_while_no_key_set_was_taken() -> None:
+    def told(version: int) -> str:
+        (problem,) = problems(_in_trouble(Trouble.NOT_TRUSTED, Part.KEY_SET, key_set_version=version))
+        return problem.text
+
+    assert "--root-key" in told(0)
+    assert "--root-key" not in told(1)
+    assert "`gatelight-issuer cache check --apply` brings the right one back" in told(1)
+
+
+def test_since_when_is_told_of_what_has_ended() -> None:
+    assert [one.since_s for one in problems(_seen(key_set_left_seconds=-90))] == [90]
+    assert [one.since_s for one in problems(_seen(key_set_left_seconds=90))] == [None]
+
+
+def test_counts_are_whole_numbers_as_data_and_times_are_not() -> None:
+    told = json.dumps(Page.of(_seen(calls_total=3, key_set_left_seconds=864_000)).to_json())
+    assert '"count": 3,' in told
+    assert '"version": 3, "left_s": 864000.0' in told
+
+
+def test_a_redis_that_is_no_witness_of_the_time_is_not_missed() -> None:
+    def clock(**more: float) -> str:
+        return next(line.text for line in Page.of(_seen(**more)).lines if line.name == "clock")
+
+    assert clock() == "steady"
+    assert clock(clock_redis_seconds=2) == "steady, 2 s from Redis's"
+
+
+def test_verdicts_are_those_of_a_second() -> None:
+    looks = [
+        SeenMetrics(f'{PREFIX}workers_serving 1\n{PREFIX}verdicts_total{{verdict="GREEN"}} {count}\n')
+        for count in (5, 25)
+    ]
+    looks[1].at_s = looks[0].at_s + 2
+    lines = Page.of(looks[1], looks[0]).lines
+    assert [line.text for line in lines if line.name == "verdicts"] == ["GREEN 10 a second"]
 
 
 def test_without_a_mirror_nobody_is_told_that_verdicts_go_on() -> None:

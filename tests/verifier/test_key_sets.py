@@ -10,7 +10,7 @@ from verifier.errors import NotReady, StatusMissing
 from verifier.host.key_set_document import pack, unpack
 from verifier.host.shared import MAX_KEY_SETS
 from verifier.key_set_follower import KeySetFollower, KeySets
-from verifier.wire.errors import KeySetError
+from verifier.wire.errors import KeySetError, KeySetNotTrusted, KeySetOutdated
 from verifier.wire.key_set import KeySet
 from verifier.wire.status_store import KEY_SET_KEY
 
@@ -198,8 +198,14 @@ def test_a_key_set_that_is_refused_is_refused_each_time(key_sets: KeySets, signe
     key_sets.offer(signer.key_set(issued_at=NOW, version=7))
     older = signer.key_set(issued_at=NOW, version=6)
     for _ in range(2):
-        with pytest.raises(KeySetError, match="above 7"):
+        with pytest.raises(KeySetOutdated, match="above 7"):
             key_sets.offer(older)
+    forged = Signer("stranger").key_set(issued_at=NOW, version=9)
+    for wrong, error in ((forged, KeySetNotTrusted), (older, KeySetOutdated), (b"nonsense", KeySetError)):
+        for _ in range(2):
+            with pytest.raises(KeySetError) as caught:
+                key_sets.offer(wrong)
+            assert type(caught.value) is error
     assert key_sets.offer(signer.key_set(issued_at=NOW, version=8))
 
 
@@ -209,7 +215,7 @@ def test_a_key_set_that_was_over_before_it_came_closes_no_gate_and_is_taken_when
     key_sets.offer(signer.key_set(issued_at=NOW), NOW)
     over = signer.key_set(issued_at=NOW - 200, version=2, valid_s=100)
     for _ in range(2):
-        with pytest.raises(KeySetError, match="key set 2 was over before it came"):
+        with pytest.raises(KeySetOutdated, match="key set 2 was over before it came"):
             key_sets.offer(over, NOW)
     assert (key_sets.in_force(NOW).version, key_sets.refused) == (1, 1)
     assert key_sets.offer(over, NOW - 150)

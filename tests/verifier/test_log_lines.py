@@ -17,6 +17,7 @@ import pytest
 from loadtest.embedded_redis import EmbeddedRedis
 from tests.eventually import eventually
 from tests.verifier.engines.serving import ENGINES, publish, serving, stub
+from verifier.trouble import Part
 from verifier.v1 import verifier_pb2 as pb
 
 _FIELDS = {"timestamp", "level", "event", "service", "release", "pid"}
@@ -55,6 +56,8 @@ def test_a_verifier_in_trouble_writes_nothing_but_json(
     lines = lines_of(text)
     assert {"worker is ready", "worker is started again", "trouble", "verifier stopped"} <= events(lines)
     assert {line["service"] for line in lines} == {"verifier"}
+    # A part has one name, that of the metrics.
+    assert {line["part"] for line in lines if line["event"] == "trouble"} <= set(Part)
     assert 0 in {line.get("worker") for line in lines}
     assert _SECRET not in text
 
@@ -103,7 +106,7 @@ def test_what_python_and_libraries_say_is_json_without_values() -> None:
     lines = lines_of(done.stderr)
     assert [(line["level"], line["event"][:30], line.get("error")) for line in lines] == [
         ("error", "Exception calling application", None),
-        ("warning", "Retrying %s after %s", None),
+        ("warning", "Retrying", None),
         ("error", "Task exception was never retri", "ValueError"),
         ("warning", "Python warns", None),
         ("critical", "a thread died", "ValueError"),

@@ -1,6 +1,7 @@
 """The port for Prometheus cannot be used to use up the process."""
 
 import contextlib
+import http.client
 import socket
 import threading
 import urllib.request
@@ -29,6 +30,15 @@ def port() -> Iterator[int]:
 def _ask(port: int) -> bytes:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=_TIMEOUT_S) as reply:
         return bytes(reply.read())
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/", 200), ("/metrics?a=b", 200), ("/metric", 404), ("/metrics/", 404)]
+)
+def test_metrics_are_answered_where_they_are_and_nowhere_else(port: int, path: str, status: int) -> None:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_S)) as connection:
+        connection.request("GET", path)
+        assert connection.getresponse().status == status
 
 
 def test_connections_over_the_bound_are_closed_at_once(port: int) -> None:

@@ -1,6 +1,7 @@
 """`gatelight-verifier status`, against a verifier that is well, one whose Redis is killed, and none."""
 
 import json
+import re
 import socket
 import threading
 import time
@@ -73,6 +74,12 @@ def test_what_happens_in_a_second_is_told_once_or_again_and_again(served: Served
         assert [json.loads(line)["calls"]["per_s"] for line in shown.output.splitlines()] == [0] * count
 
 
+def test_each_look_of_many_has_its_time_and_a_line_before_the_next(served: Served) -> None:
+    lines = _status("--watch", "2").output.splitlines()
+    assert len([line for line in lines if re.fullmatch(r"\d\d:\d\d:\d\d", line)]) == 2
+    assert len([line for line in lines if re.fullmatch("-+", line)]) == 1
+
+
 def test_calls_that_fail_between_two_looks_are_wrong() -> None:
     text = "gatelight_verifier_workers_serving 1\ngatelight_verifier_failed_total {}\n"
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -102,8 +109,9 @@ def test_a_killed_redis_is_named_with_what_it_means_and_what_to_do(
     shown = _status()
     assert shown.exit_code == 1
     assert shown.output.startswith("DEGRADED  ")
-    (sentence,) = [line for line in shown.output.splitlines() if line.startswith("! mirror: Redis cannot")]
-    assert "verdicts go on from the mirror, changes of colour do not arrive; is Redis running" in sentence
+    assert shown.output.count("! Redis cannot be reached (refused, reset, no route or no master) for ") == 1
+    assert "    mirror       verdicts go on from the mirror, changes of colour do not arrive" in shown.output
+    assert shown.output.count("is Redis running where --redis-url says?") == 1
     before = _problems()["mirror"]["since_s"]
     eventually(lambda: _problems()["mirror"]["since_s"] > before)
     own_redis.restart()

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import grpc
 import pytest
+import structlog
+from opentelemetry.sdk.trace.export import SpanExportResult
 
 from tests.eventually import eventually
 from tests.verifier.collector import Collector, collector
 from tests.verifier.engines.serving import ENGINES, Served, publish, serving, stub
+from verifier import tracing as tracing_module
 from verifier.errors import SettingsError
 from verifier.tracing import ROOT, TraceConfig, Tracing, read_trace_config
 from verifier.v1 import verifier_pb2 as pb
@@ -105,6 +108,25 @@ def test_a_collector_that_never_answers_or_is_not_there_holds_up_nobody_and_take
             # Five seconds is what one export would be waited for.
             assert time.monotonic() - begun_s < 4.5
         assert frozen.bodies
+
+
+def test_a_collector_that_is_away_is_told_of_when_that_begins_and_when_it_ends() -> None:
+    class Exporter:
+        result = SpanExportResult.SUCCESS
+
+        def export(self, _spans: object) -> SpanExportResult:
+            return self.result
+
+    exporter = Exporter()
+    telling = tracing_module._Exporter(exporter)
+    with structlog.testing.capture_logs() as lines:
+        for result in (0, 1, 1, 1, 0, 0):
+            exporter.result = SpanExportResult(result)
+            assert telling.export([]) is exporter.result
+    assert [line["event"] for line in lines] == [
+        "spans do not reach the collector, and are dropped",
+        "spans reach the collector again",
+    ]
 
 
 def test_one_in_so_many_is_told_of() -> None:

@@ -20,7 +20,15 @@ from loadtest.embedded_redis import EmbeddedRedis
 from verifier.errors import StatusMissing, StatusUnavailable
 from verifier.redis_connection import connect
 from verifier.trouble import Trouble, classify, from_number, to_number
-from verifier.wire.errors import GateListError, KeySetError, StatusError
+from verifier.wire.errors import (
+    GateListError,
+    GateListNotTrusted,
+    GateListOutdated,
+    KeySetError,
+    KeySetNotTrusted,
+    KeySetOutdated,
+    StatusError,
+)
 
 
 def _trouble(call: Callable[[], object]) -> Trouble:
@@ -107,8 +115,12 @@ def test_replies_that_take_long_to_get_are_told_as_well(reply: bytes, trouble: T
         (StatusMissing("none"), Trouble.NOT_THERE),
         (StatusUnavailable("another issuer's"), Trouble.NOT_STATUS),
         (StatusError("13 bytes"), Trouble.NOT_STATUS),
-        (KeySetError("a stranger's"), Trouble.NOT_TRUSTED),
-        (GateListError("a stranger's"), Trouble.NOT_TRUSTED),
+        (KeySetError("13 bytes"), Trouble.NOT_STATUS),
+        (GateListError("13 bytes"), Trouble.NOT_STATUS),
+        (KeySetNotTrusted("a stranger's"), Trouble.NOT_TRUSTED),
+        (GateListNotTrusted("a stranger's"), Trouble.NOT_TRUSTED),
+        (KeySetOutdated("version 1"), Trouble.OUTDATED),
+        (GateListOutdated("version 1"), Trouble.OUTDATED),
         (AuthorizationError("no"), Trouble.REDIS_REFUSED),
         (ClusterDownError("CLUSTERDOWN"), Trouble.REDIS_UNREACHABLE),
         (MasterDownError("MASTERDOWN"), Trouble.REDIS_UNREACHABLE),

@@ -22,7 +22,7 @@ from verifier.access.entry_server import EntryServer
 from verifier.access.late_claims import LateClaim, LateClaims
 from verifier.loop import Loop
 from verifier.redis_connection import RedisServers
-from verifier.trouble import Trouble, classify
+from verifier.trouble import Part, Trouble, classify
 
 KEY_PREFIX = "gatelight:used:"
 # All that a claim may take: a tenth of it is usual, and a person at a turnstile does not feel ten times it.
@@ -64,7 +64,7 @@ class EntryStore:
         self._woken = threading.Event()
         self._is_started = False
         self._starting = threading.Lock()
-        self._loop = Loop(self._work, name="entries", pause_s=_STEP_PAUSE_S, retry_s=_RETRY_S)
+        self._loop = Loop(self._work, name=Part.ENTRIES, pause_s=_STEP_PAUSE_S, retry_s=_RETRY_S)
 
     @property
     def is_down(self) -> bool:

@@ -50,7 +50,7 @@ class GateListFollower:
         self._clock = clock
         self._is_needed = is_needed
         self._looked_at: tuple[bytes, frozenset[bytes]] | None = None  # a signature, and the keys there were
-        self._refusal: str | None = None
+        self._refusal: GateListError | None = None
         self._unpublished: bytes | None = None  # what was taken and could not be published yet
 
     def close(self) -> None:
@@ -82,11 +82,11 @@ class GateListFollower:
                 if self._gate_lists.offer(signed, keys):
                     self._unpublished = signed
             except GateListError as error:
-                self._refusal = str(error)
+                self._refusal = type(error)(*error.args)
             self._publish_taken()
             self._looked_at = look
         if self._refusal is not None:
-            raise GateListError(self._refusal)
+            raise type(self._refusal)(*self._refusal.args)
 
     def _publish_taken(self) -> None:
         """Publish the list that was taken last, if it is not; never what Redis holds now, perhaps another."""

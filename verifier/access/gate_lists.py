@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from verifier.wire.ed25519 import SIGNATURE_BYTES, VerifyingKey
-from verifier.wire.errors import GateListError
+from verifier.wire.errors import GateListOutdated
 from verifier.wire.gate_list import read_gate_list
 
 
@@ -57,7 +57,7 @@ class GateLists:
             return False
         gate_list, key_id = read_gate_list(signed, keys)
         if mine is not None and mine.key_id in keys and gate_list.version <= mine.version:
-            raise GateListError(f"expected a version above {mine.version}, got {gate_list.version}")
+            raise GateListOutdated(f"expected a version above {mine.version}, got {gate_list.version}")
         self.newest = TakenList(
             version=gate_list.version,
             issued_at=gate_list.issued_at,

@@ -111,7 +111,7 @@ class Following:
         if self._kept is not None:
             self._keeping = Loop(
                 self._kept.step,
-                name="kept state",
+                name=Part.KEPT_STATE,
                 pause_s=1.0,
                 retry_s=1.0,
                 longest_step_s=_LONGEST_DISK_STEP_S,
@@ -122,7 +122,7 @@ class Following:
             shipper = self._shipper
             self._shipping = Loop(
                 self._told("scan log shipping", shipper.step, done=lambda: shipper.shipped_batches),
-                name="scan log",
+                name=Part.SCAN_LOG,
                 pause_s=_SHIP_S,
                 retry_s=1.0,
                 longest_step_s=_LONGEST_DISK_STEP_S,
@@ -259,6 +259,11 @@ class Following:
                     "How long ago all of the scan log had been shipped.",
                     lambda: shipper.oldest_unshipped_age_s,
                 ),
+                Gauge(
+                    "journal_unarchived_seconds",
+                    "How long the oldest of the scan log waits that is not in the archive.",
+                    lambda: shipper.oldest_unarchived_age_s,
+                ),
             ]
         return gauges
 
@@ -376,7 +381,7 @@ class Following:
         pause_s = KEY_SET_REFRESH_S
         return Loop(
             self._told("key set refresh", follower.refresh, done=lambda: self._key_sets.version),
-            name="key set",
+            name=Part.KEY_SET,
             pause_s=pause_s,
             retry_s=pause_s,
             longest_step_s=_LONGEST_LOOK_S,
@@ -394,7 +399,7 @@ class Following:
         pause_s = GATE_LIST_REFRESH_S
         return Loop(
             self._told("gate list refresh", follower.refresh, done=self._gate_list_version),
-            name="gate list",
+            name=Part.GATE_LIST,
             pause_s=pause_s,
             retry_s=pause_s,
             longest_step_s=_LONGEST_LOOK_S,
@@ -416,7 +421,7 @@ class Following:
         step = partial(_follow, follower, partition)
         loop = Loop(
             self._told("mirror load", step, done=lambda: follower.loads),
-            name="mirror",
+            name=Part.MIRROR,
             pause_s=0,
             retry_s=_MIRROR_RETRY_S,
             longest_step_s=_LONGEST_MIRROR_STEP_S,

@@ -164,7 +164,8 @@ class KeptState:
 
         One turn of a loop. Raises OSError while anything is missing there.
         """
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # The folder above is often the journal's, and whoever made that anew would make it look well.
+        self._folder.mkdir(mode=0o700, exist_ok=True)
         trouble = self._keep_documents()
         now_s = self._monotonic()
         is_lost = self._trouble is None and self._saved is not None and not self._is_there(MIRROR)

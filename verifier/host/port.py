@@ -5,7 +5,9 @@ port for us while no worker listens, and keeps others off that do not share.
 """
 
 import contextlib
+import errno
 import socket
+import sys
 from dataclasses import dataclass
 
 from verifier.errors import SettingsError
@@ -60,7 +62,18 @@ def _require_free(family: socket.AddressFamily, address: tuple[str, int], listen
         except OSError as error:
             raise SettingsError(
                 f"cannot listen on {listen}: is another server running there? ({error.strerror})"
+                f"{_hint(error)}"
             ) from None
+
+
+def _hint(error: OSError) -> str:
+    # Linux gives outgoing connections the ports from 32768 to 60999 as their own.
+    if sys.platform != "linux" or error.errno != errno.EADDRINUSE:
+        return ""
+    return (
+        "; or an outgoing connection has that port for a while: keep it out of net.ipv4.ip_local_port_range "
+        "by net.ipv4.ip_local_reserved_ports"
+    )
 
 
 def _resolve(host: str, port: int, listen: str) -> tuple[socket.AddressFamily, tuple[str, int]]:

@@ -38,6 +38,7 @@ from verifier.journal.journal import Journal
 from verifier.key_set_follower import KeySets
 from verifier.known_codes import KnownCodes
 from verifier.service import Verifier
+from verifier.trouble import Part
 from verifier.wire.ed25519 import VerifyingKey
 from verifier.wire.errors import WireError
 
@@ -93,8 +94,8 @@ class Worker:
             counters=self._row.counters,
         )
         self._documents = (
-            _Watched(shared.key_sets, self._take_key_sets, "key set"),
-            _Watched(shared.gate_list, self._gatekeeper.take, "gate list"),
+            _Watched(shared.key_sets, self._take_key_sets, Part.KEY_SET),
+            _Watched(shared.gate_list, self._gatekeeper.take, Part.GATE_LIST),
         )
         self._missing: str | None = "nothing was checked yet"
         # What is published already holds from the first call on.

@@ -6,6 +6,9 @@ An append is one write to a file that is only appended to, so threads need no lo
 has written is there for the next. Nothing is synced: a power cut may take what was not shipped yet, which is
 half a second of it while Redis answers.
 
+Where the folder is moved or removed, a worker goes on in another one at the same path from its next look on.
+What it has written lies where the folder is now; a shipper that had it ships it from there.
+
 A new segment takes the place of a full one by dup2: the descriptor's number stays the same for good, and a
 write that is under way in another thread ends in the old file, which the kernel keeps open and locked until
 then. So no thread writes to a closed descriptor, or to one that has become another file.
@@ -22,7 +25,14 @@ from pathlib import Path
 import structlog
 
 from verifier.counters import Counter, Counters
-from verifier.journal.segments import SEGMENT_BYTES, create_folder, create_segment, drop_oldest, remove_closed
+from verifier.journal.segments import (
+    SEGMENT_BYTES,
+    create_folder,
+    create_segment,
+    drop_oldest,
+    is_at,
+    remove_closed,
+)
 from verifier.trouble import classify
 from verifier.wire.scan_log import read_frames
 
@@ -67,6 +77,7 @@ class Journal:
         self._opening = threading.Lock()
         self._descriptor = _unwritable()
         self._path: Path | None = None
+        self._made = os.fstat(self._descriptor)  # the file that was made at this path
         # Bytes until the segment is full. Threads that change it at once may lose a change, which makes a
         # segment a little longer.
         self._room = -1
@@ -118,7 +129,8 @@ class Journal:
             if is_due and self._trouble is not None and not self._has_failed:
                 self._report(None)
             self._has_failed = False
-            if self._room < needed or os.fstat(self._descriptor).st_nlink == 0:
+            self._require_place()
+            if self._room < needed:
                 self._open()
         except OSError as error:
             self._room = min(self._room, -1)
@@ -126,6 +138,17 @@ class Journal:
             self._report(error)
         finally:
             self._opening.release()
+
+    def _require_place(self) -> None:
+        """Give up a segment that is not where it was made: nobody looks for it elsewhere. Raises OSError."""
+        if self._path is None or is_at(self._path, self._made):
+            return
+        self._has_failed = True
+        self._report(OSError(errno.ESTALE, os.strerror(errno.ESTALE)))
+        if not os.fstat(self._descriptor).st_nlink:
+            # Removed: what is written there is lost, and must be counted until there is another one.
+            self._replace(_unwritable(), None)
+        self._room = -1
 
     def _open(self) -> None:
         create_folder(self._folder)
@@ -146,6 +169,7 @@ class Journal:
                 _log.error("scan log over its bound: the oldest scans are removed unshipped", bytes=dropped)
 
     def _replace(self, new: int, path: Path | None) -> None:
+        self._made = os.fstat(new)
         os.dup2(new, self._descriptor, inheritable=False)
         os.close(new)
         if self._path is not None:

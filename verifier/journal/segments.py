@@ -35,6 +35,9 @@ _NAME = re.compile(r"(\d{20})-\d{1,10}-[0-9a-f]{8}\.scans", re.ASCII)
 # A segment that somebody removes or looks at before we have its lock is given up for another.
 _CREATE_ATTEMPTS = 3
 
+# By its path, or by a descriptor of it, which is of the same folder wherever that is moved.
+Folder = Path | int
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Segment:
@@ -78,7 +81,16 @@ def created_at(name: str) -> float:
     return int(name[:20]) / 1e9
 
 
-def list_segments(folder: Path) -> list[Segment]:
+def is_at(path: Path, known: os.stat_result) -> bool:
+    """Return whether that file or folder lies at `path`; raises OSError where nobody can tell."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return os.path.samestat(found, known)
+
+
+def list_segments(folder: Folder) -> list[Segment]:
     """Return the segments in the folder, the oldest first; raises OSError."""
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries if _NAME.fullmatch(entry.name))
@@ -86,7 +98,7 @@ def list_segments(folder: Path) -> list[Segment]:
     return [segment for segment in found if segment]
 
 
-def remove_closed(folder: Path, name: str, *, size: int | None = None) -> int | None:
+def remove_closed(folder: Folder, name: str, *, size: int | None = None) -> int | None:
     """Remove a segment that nobody writes to; returns how many bytes it had.
 
     Returns None, and leaves it, if somebody has it, or if `size` is given and is not its size. Raises
@@ -98,7 +110,10 @@ def remove_closed(folder: Path, name: str, *, size: int | None = None) -> int | 
         found = os.fstat(descriptor)
         if not found.st_nlink or (size is not None and found.st_size != size):
             return None
-        (folder / name).unlink()
+        if isinstance(folder, int):
+            os.unlink(name, dir_fd=folder)
+        else:
+            (folder / name).unlink()
         return found.st_size
 
 
@@ -133,7 +148,15 @@ def try_lock(descriptor: int, *, is_shared: bool = False) -> bool:
     return True
 
 
-def _look_at(folder: Path, name: str) -> Segment | None:
+def open_to_read(folder: Folder, name: str) -> int:
+    """Return a descriptor of a segment; raises OSError, for a link as well."""
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    if isinstance(folder, int):
+        return os.open(name, flags, dir_fd=folder)
+    return os.open(folder / name, flags)
+
+
+def _look_at(folder: Folder, name: str) -> Segment | None:
     with _opened(folder, name) as descriptor:
         if descriptor is None:
             return None
@@ -146,10 +169,10 @@ def _look_at(folder: Path, name: str) -> Segment | None:
 
 
 @contextlib.contextmanager
-def _opened(folder: Path, name: str) -> Iterator[int | None]:
+def _opened(folder: Folder, name: str) -> Iterator[int | None]:
     # Another process may remove it at any time; a link, a pipe or somebody else's file is none of ours.
     try:
-        descriptor = os.open(folder / name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = open_to_read(folder, name)
     except OSError as error:
         if error.errno not in {errno.ENOENT, errno.ELOOP, errno.EACCES}:
             raise

@@ -10,8 +10,14 @@ One turn:
 4. Remove the segments that are closed and archived.
 Where Redis or the archive is gone, the journal keeps what there is, up to its own bound. What is shipped
 twice is stored once (verifier/wire/scan_log.py).
+
+A folder that is moved away is shipped from where it is now, until all of it is in the stream and the workers
+have gone on in another one at the path (verifier/journal/journal.py); then that is taken. What is in the old
+one by then and not archived stays there.
 """
 
+import contextlib
+import errno
 import os
 import secrets
 import time
@@ -28,11 +34,13 @@ from verifier.journal.segments import (
     Segment,
     create_folder,
     created_at,
+    is_at,
     list_segments,
     remove_closed,
     try_lock,
 )
 from verifier.journal.shipped import Ledger, Note
+from verifier.journal.unarchived import Unarchived
 from verifier.journal.unshipped import Unshipped, read_unshipped
 from verifier.redis_connection import connect
 from verifier.wire.scan_log import (
@@ -53,10 +61,20 @@ MAX_TURN_BYTES = 4 << 20
 # From the last batch on. A journal that is gone for good leaves no note for ever; one that comes back later
 # ships again what it still has.
 NOTE_TTL_S = 30 * 86_400
+# A worker writes to a folder that was moved away for a second at most, and two turns in trouble are a second
+# apart. It may be slow.
+_TURNS_TO_LEAVE = 5
 _JOURNAL_ID_DIGITS = 16
 _MAX_NUMBER_DIGITS = 20
 
 _log = structlog.get_logger("verifier.journal")
+
+
+class FolderMovedError(OSError):
+    """What lies at the path of the journal is not the folder that was taken."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(errno.ESTALE, "the journal's folder is not the one that was taken", str(folder))
 
 
 class Shipper:
@@ -78,11 +96,14 @@ class Shipper:
         self._unix_time = unix_time
         self._max_stream_batches = max_stream_batches
         self._lock: int | None = None
+        self._held = -1  # the folder that is locked, wherever it is now
+        self._turns_away = 0  # since it was moved and all of it was shipped
         self._is_refused = False
         self._journal_id = ""
         self._ledger = Ledger()
         self._written: bytes | None = None  # the note as Redis must hold it; None before the first look
         self._waiting_bytes = 0
+        self._unarchived = Unarchived()
         self._began_at = unix_time()
         self._behind_since: float | None = None  # Unix seconds; None before the first look
         self._shipped_batches = 0
@@ -104,6 +125,12 @@ class Shipper:
         return max(0.0, self._unix_time() - since)
 
     @property
+    def oldest_unarchived_age_s(self) -> float:
+        """How long the oldest waits that the archive has not taken, to 5 s; 0 where it has all."""
+        since = self._unarchived.since
+        return 0.0 if since is None else max(0.0, self._unix_time() - since)
+
+    @property
     def shipped_batches(self) -> int:
         """Batches put into the stream since this shipper began."""
         return self._shipped_batches
@@ -116,8 +143,9 @@ class Shipper:
     def step(self) -> None:
         """Make one turn, in a second or two if Redis is frozen.
 
-        Raises redis.RedisError or OSError; nothing is lost by it. Does nothing, and says so once in the log,
-        while another supervisor ships the folder.
+        Raises redis.RedisError or OSError; nothing is lost by it. A folder that was moved away is shipped all
+        the same, and FolderMovedError raised. Does nothing, and says so once in the log, while another
+        supervisor ships the folder.
         """
         if not self.take_folder():
             if not self._is_refused:
@@ -128,13 +156,19 @@ class Shipper:
                 )
             return
         self._is_refused = False
+        is_in_place = is_at(self._folder, os.fstat(self._held))
         began_at = self._unix_time()
-        segments = list_segments(self._folder)
+        segments = list_segments(self._held)
         self._ledger.forget({segment.name for segment in segments})
         self._survey(segments, began_at)
-        if self._ship(segments):
+        is_all = self._ship(segments)
+        if is_all:
             self._behind_since = began_at
         self._free(segments)
+        if is_in_place:
+            self._turns_away = 0
+        else:
+            self._leave(is_all=is_all)
 
     def close(self) -> None:
         """Let go of the folder and of Redis."""
@@ -144,7 +178,27 @@ class Shipper:
     def _let_go(self) -> None:
         if self._lock is not None:
             os.close(self._lock)
-            self._lock = None
+            os.close(self._held)
+            self._lock, self._held = None, -1
+
+    def _leave(self, *, is_all: bool) -> None:
+        """Let go of a folder that was moved away, when nothing more comes into it; raises OSError."""
+        try:
+            create_folder(self._folder)
+        except OSError:
+            self._turns_away = 0  # the workers have no other folder either
+            raise
+        self._turns_away = self._turns_away + 1 if is_all else 0
+        if self._turns_away >= _TURNS_TO_LEAVE:
+            self._turns_away = 0
+            self._let_go()
+            _log.error(
+                "the journal's folder was moved away and is all shipped: going on with the one at its path; "
+                "keep the other until the archive has all",
+                folder=str(self._folder),
+                waiting_bytes=self._waiting_bytes,
+            )
+        raise FolderMovedError(self._folder)
 
     def take_folder(self) -> bool:
         """Return whether the folder is ours: not while another supervisor has it. Raises OSError.
@@ -154,25 +208,32 @@ class Shipper:
         if self._lock is not None:
             if os.fstat(self._lock).st_nlink:
                 return True
-            self._let_go()  # somebody removed the folder
+            self._let_go()
+            _log.error(
+                "the journal's folder was removed, or its lock: taking what is at the path now",
+                folder=str(self._folder),
+            )
         create_folder(self._folder)
-        lock = os.open(self._folder / SHIPPER_LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if not try_lock(lock):
-            os.close(lock)
-            return False
-        try:
+        with contextlib.ExitStack() as stack:
+            held = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, held)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            lock = os.open(SHIPPER_LOCK_NAME, flags, 0o600, dir_fd=held)
+            stack.callback(os.close, lock)
+            if not try_lock(lock):
+                return False
             self._journal_id = _read_journal_id(self._folder / JOURNAL_ID_NAME)
-        except OSError:
-            os.close(lock)
-            raise
-        self._lock = lock
+            stack.pop_all()
+        self._lock, self._held = lock, held
         self._ledger = Ledger()
+        self._unarchived = Unarchived()
         self._written = None
         return True
 
     def _survey(self, segments: Sequence[Segment], now: float) -> None:
         archived = self._ledger.archived
         self._waiting_bytes = sum(max(0, s.size - archived.get(s.name, 0)) for s in segments)
+        self._unarchived.look(segments, archived, now)
         if self._behind_since is None:
             # What an earlier shipper left behind; how much of it was shipped we don't know yet.
             self._behind_since = min([now, *(created_at(s.name) for s in segments if s.size)])
@@ -188,7 +249,7 @@ class Shipper:
             if not has_room:
                 return False
             found = read_unshipped(
-                self._folder, segments, self._ledger.note.positions, limit_bytes=MAX_TURN_BYTES
+                self._held, segments, self._ledger.note.positions, limit_bytes=MAX_TURN_BYTES
             )
             if found.unreadable != self._unreadable:
                 self._unreadable = found.unreadable
@@ -256,7 +317,7 @@ class Shipper:
     def _free(self, segments: Sequence[Segment]) -> None:
         for segment in segments:
             if segment.is_closed and self._ledger.archived.get(segment.name, 0) >= segment.size:
-                remove_closed(self._folder, segment.name, size=segment.size)
+                remove_closed(self._held, segment.name, size=segment.size)
 
 
 def _read_journal_id(path: Path) -> str:

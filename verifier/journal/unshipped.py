@@ -3,9 +3,8 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from verifier.journal.segments import Segment
+from verifier.journal.segments import Folder, Segment, open_to_read
 from verifier.wire.scan_log import HEAD_BYTES, MAX_BATCH_BYTES, MAX_FRAME_BYTES, read_frames
 
 _CHUNK_BYTES = 256 << 10
@@ -32,7 +31,7 @@ class _Piece:
 
 
 def read_unshipped(
-    folder: Path, segments: Sequence[Segment], shipped: Mapping[str, int], *, limit_bytes: int
+    folder: Folder, segments: Sequence[Segment], shipped: Mapping[str, int], *, limit_bytes: int
 ) -> Unshipped:
     """Return what lies behind the positions `shipped`, the oldest segments first.
 
@@ -72,8 +71,8 @@ def read_unshipped(
     return Unshipped(batches, positions, damaged_bytes, unreadable, is_all and not unreadable)
 
 
-def _read(folder: Path, segment: Segment, position: int) -> Iterator[_Piece]:
-    descriptor = os.open(folder / segment.name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+def _read(folder: Folder, segment: Segment, position: int) -> Iterator[_Piece]:
+    descriptor = open_to_read(folder, segment.name)
     try:
         while chunk := os.pread(descriptor, _CHUNK_BYTES, position):
             frames: list[bytes] = []

@@ -14,7 +14,11 @@
     |       +-- NotYetValid
     |       +-- Expired
     +-- KeySetError             a key set that must not be used
+    |   +-- KeySetNotTrusted    not signed by the pinned root
+    |   +-- KeySetOutdated      older than one that was taken, or over before it came
     +-- GateListError           a gate list that must not be used
+    |   +-- GateListNotTrusted  not signed by a key of the key set
+    |   +-- GateListOutdated    older than one that was taken
     +-- StatusError             a status record or feed entry that makes no sense
 
 Messages say what was expected and what came. They never carry a QR text, a hint or a key, so that
@@ -89,8 +93,24 @@ class KeySetError(WireError):
     """The key set must not be used; the message says why."""
 
 
+class KeySetNotTrusted(KeySetError):
+    """The pinned root has not signed it."""
+
+
+class KeySetOutdated(KeySetError):
+    """It is older than one that was taken, or was over before it came."""
+
+
 class GateListError(WireError):
     """The gate list must not be used; the message says why."""
+
+
+class GateListNotTrusted(GateListError):
+    """No key of the key set has signed it."""
+
+
+class GateListOutdated(GateListError):
+    """It is older than one that was taken."""
 
 
 class StatusError(WireError):

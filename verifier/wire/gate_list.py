@@ -26,7 +26,7 @@ from verifier.verdict import Policy
 from verifier.wire import cose
 from verifier.wire.code import MAX_TIME, MAX_U32
 from verifier.wire.ed25519 import VerifyingKey
-from verifier.wire.errors import CborError, CoseError, GateListError
+from verifier.wire.errors import CborError, CoseError, GateListError, GateListNotTrusted
 
 # 100 000 gates with the longest ids and two credentials each are 12 MB.
 MAX_SIGNED_GATE_LIST_BYTES = 16 << 20
@@ -89,9 +89,9 @@ def read_gate_list(signed: bytes, keys: Mapping[bytes, VerifyingKey]) -> tuple[G
     for key_id, key in keys.items():
         if protected == _protected_header(key_id):
             if not key.verifies(signature, cose.sig_structure(protected, payload)):
-                raise GateListError("expected a signature by the key named")
+                raise GateListNotTrusted("expected a signature by the key named")
             return _decode(payload), key_id
-    raise GateListError("expected a gate list signed by a key of the key set")
+    raise GateListNotTrusted("expected a gate list signed by a key of the key set")
 
 
 def read_verified_gate_list(signed: bytes) -> GateList:

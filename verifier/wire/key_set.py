@@ -22,7 +22,7 @@ import cbor2
 from verifier.wire import cose
 from verifier.wire.code import MAX_TIME, MAX_U32
 from verifier.wire.ed25519 import PUBLIC_KEY_BYTES, VerifyingKey
-from verifier.wire.errors import CborError, CoseError, KeySetError
+from verifier.wire.errors import CborError, CoseError, KeySetError, KeySetNotTrusted
 
 MAX_SIGNED_KEY_SET_BYTES = 4_096
 # One active, one prepared, and the retired ones of a few weeks of paper cards.
@@ -69,9 +69,9 @@ def read_key_set(signed: bytes, root: VerifyingKey) -> KeySet:
         raise KeySetError(f"expected at most {MAX_SIGNED_KEY_SET_BYTES} bytes, got {len(signed)}")
     protected, payload, signature = _split(signed)
     if protected != _protected_header(root):
-        raise KeySetError("expected a key set signed by the pinned root key, got one of another root")
+        raise KeySetNotTrusted("expected a key set signed by the pinned root key, got one of another root")
     if not root.verifies(signature, cose.sig_structure(protected, payload)):
-        raise KeySetError("expected a signature by the pinned root key")
+        raise KeySetNotTrusted("expected a signature by the pinned root key")
     return decode_payload(payload)
 
 

@@ -13,7 +13,7 @@ from verifier.errors import StatusMissing
 from verifier.key_set_follower import KeySets
 from verifier.wire import cose
 from verifier.wire.ed25519 import VerifyingKey
-from verifier.wire.errors import GateListError
+from verifier.wire.errors import GateListError, GateListNotTrusted, GateListOutdated
 from verifier.wire.gate_list import ListedGate
 from verifier.wire.status_store import GATE_LIST_KEY
 
@@ -141,11 +141,16 @@ def test_a_refused_list_is_trouble_at_each_look_and_leaves_the_old_one(
 ) -> None:
     supervisor.redis.set(GATE_LIST_KEY, good := signer.gate_list(issued_at=NOW, version=5))
     supervisor.follower.refresh()
-    for wrong in (signer.gate_list(issued_at=NOW, version=4), THIEF.gate_list(issued_at=NOW), b"nonsense"):
+    for wrong, error in (
+        (signer.gate_list(issued_at=NOW, version=4), GateListOutdated),
+        (THIEF.gate_list(issued_at=NOW), GateListNotTrusted),
+        (b"nonsense", GateListError),
+    ):
         supervisor.redis.set(GATE_LIST_KEY, wrong)
         for _ in range(2):
-            with pytest.raises(GateListError):
+            with pytest.raises(GateListError) as caught:
                 supervisor.follower.refresh()
+            assert type(caught.value) is error
     supervisor.redis.delete(GATE_LIST_KEY)
     with pytest.raises(StatusMissing):
         supervisor.follower.refresh()

@@ -206,6 +206,20 @@ def test_a_folder_that_cannot_be_written_stops_nothing_and_is_told_of_until_all_
     assert kept(folder, memory(), clock).load_mirror(max_age_s=_DAY_S) == pytest.approx(3)
 
 
+def test_the_folder_that_it_lies_in_is_not_made_anew(tmp_path: Path) -> None:
+    clock, shared, journal = Clock(), memory(), tmp_path / "journal"
+    state = kept(journal / "state", shared, clock)
+    follow(shared, {1: 7}, clock.boot_s)
+    state.step()
+    journal.rename(tmp_path / "elsewhere")
+    with pytest.raises(FileNotFoundError):
+        state.step()
+    assert not journal.exists()
+    journal.mkdir()
+    state.step()
+    assert names(journal / "state") == [MIRROR]
+
+
 def full_disk(monkeypatch: pytest.MonkeyPatch, free_bytes: int) -> None:
     """Let every disk say that so much is free on it."""
     told = SimpleNamespace(f_blocks=1 << 20, f_bavail=free_bytes, f_frsize=1)

@@ -1,6 +1,7 @@
 """The port is ours, shared by our workers, and taken for anybody else."""
 
 import socket
+import sys
 
 import pytest
 
@@ -35,6 +36,17 @@ def test_a_port_where_another_server_listens_is_taken(shared: bool) -> None:
         pytest.raises(SettingsError, match="is another server running there"),
     ):
         hold_port(f"127.0.0.1:{server.getsockname()[1]}")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="how Linux gives out ports")
+def test_a_port_that_an_outgoing_connection_has_is_told_of_with_what_keeps_it_out() -> None:
+    hint = r"or an outgoing connection has .* net\.ipv4\.ip_local_reserved_ports"
+    with (
+        _listen(0, shared=False) as server,
+        socket.create_connection(server.getsockname()) as client,
+        pytest.raises(SettingsError, match=hint),
+    ):
+        hold_port(f"127.0.0.1:{client.getsockname()[1]}")
 
 
 def test_a_port_that_another_verifier_holds_and_does_not_serve_yet_is_taken() -> None:

@@ -220,6 +220,58 @@ def test_a_folder_that_was_removed_is_made_again(
     assert numbers_on_disk(folder) == [1]
 
 
+def test_a_folder_that_was_moved_away_is_left_and_told_of(
+    tmp_path: Path, open_journal: Callable[..., Journal], counters: Counters, clock: Clock
+) -> None:
+    folder, aside = tmp_path / "journal", tmp_path / "elsewhere"
+    journal = open_journal(folder=folder)
+    journal.append(scan(1))
+    folder.rename(aside)
+    clock.now += 1
+    journal.append(scan(2))
+    assert _trouble(counters) is Trouble.DISK
+    assert (numbers_on_disk(aside), numbers_on_disk(folder)) == ([1], [2])
+    for number in (3, 4):
+        clock.now += 1
+        journal.append(scan(number))
+    assert _trouble(counters) is None
+    assert len(segments_in(folder)) == 1
+    assert _failed(counters) == 0
+
+
+def test_while_there_is_no_other_folder_it_goes_on_in_the_one_that_was_moved(
+    tmp_path: Path, open_journal: Callable[..., Journal], counters: Counters, clock: Clock
+) -> None:
+    folder, aside = tmp_path / "journal", tmp_path / "elsewhere"
+    journal = open_journal(folder=folder)
+    folder.rename(aside)
+    folder.touch()
+    for number in range(3):
+        clock.now += 1
+        journal.append(scan(number))
+    assert _trouble(counters) is Trouble.DISK
+    assert numbers_on_disk(aside) == [0, 1, 2]
+    assert _failed(counters) == 0
+
+
+def test_scans_for_a_folder_that_was_removed_for_good_are_counted(
+    tmp_path: Path, open_journal: Callable[..., Journal], counters: Counters, clock: Clock
+) -> None:
+    folder = tmp_path / "journal"
+    journal = open_journal(folder=folder)
+    shutil.rmtree(folder)
+    folder.touch()
+    clock.now += 1
+    journal.append(frames([1, 2]))
+    journal.append(scan(3))
+    assert _failed(counters) == 3
+    folder.unlink()
+    clock.now += 1
+    journal.append(scan(4))
+    assert numbers_on_disk(folder) == [4]
+    assert _failed(counters) == 3
+
+
 def test_a_segment_that_cannot_be_followed_does_not_grow_for_ever(
     tmp_path: Path, open_journal: Callable[..., Journal], counters: Counters, monkeypatch: pytest.MonkeyPatch
 ) -> None:

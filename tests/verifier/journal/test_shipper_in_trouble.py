@@ -26,8 +26,9 @@ from tests.verifier.journal.scans import (
 )
 from verifier.journal.journal import Journal
 from verifier.journal.shipped import Note
-from verifier.journal.shipper import NOTE_TTL_S, Shipper
+from verifier.journal.shipper import NOTE_TTL_S, FolderMovedError, Shipper
 from verifier.journal.unshipped import Unshipped, read_unshipped
+from verifier.trouble import Trouble, classify
 from verifier.wire.scan_log import (
     ARCHIVED_KEY,
     ENTRIES_FIELD,
@@ -272,6 +273,96 @@ def test_a_folder_that_was_removed_is_a_new_journal(
     journal.close()
     shipper.step()
     assert stream.scans() == [1]
+
+
+def _turns_in_trouble(shipper: Shipper, *, most: int = 20) -> int:
+    for turn in range(most):
+        try:
+            shipper.step()
+        except FolderMovedError:
+            continue
+        else:
+            return turn
+    return most
+
+
+def test_a_folder_that_was_moved_is_shipped_from_where_it_is_and_then_the_one_at_its_path(
+    start_shipper: Callable[..., Shipper], stream: Stream, tmp_path: Path
+) -> None:
+    folder, aside = tmp_path / "journal", tmp_path / "elsewhere"
+    shipper, journal = start_shipper(folder), open_journal(folder)
+    shipper.step()
+    folder.rename(aside)
+    journal.append(scan(1))
+    other = open_journal(folder)  # a worker that has gone on
+    other.append(scan(2))
+    with pytest.raises(FolderMovedError, match="not the one that was taken") as raised:
+        shipper.step()
+    assert classify(raised.value) is Trouble.DISK
+    assert stream.scans() == [1]
+    with capture_logs() as logs:
+        assert 2 < _turns_in_trouble(shipper) < 10
+    assert [log["waiting_bytes"] for log in logs if "was moved away" in log["event"]] == [len(scan(1))]
+    assert stream.scans() == [1, 2]
+    assert journal_id(folder) != journal_id(aside)
+    other.close()
+    stream.archive()
+    shipper.step()
+    assert segments_in(folder) == []
+    journal.close()
+
+
+def test_a_folder_that_was_moved_is_kept_while_redis_has_not_all_or_there_is_no_other(
+    tmp_path: Path, own_redis: EmbeddedRedis
+) -> None:
+    folder, aside = tmp_path / "journal", tmp_path / "elsewhere"
+    shipper, journal = Shipper(folder, redis_url=own_redis.url), open_journal(folder)
+    shipper.step()
+    folder.rename(aside)
+    folder.touch()
+    journal.append(scan(1))
+    for _ in range(10):
+        with pytest.raises(NotADirectoryError):
+            shipper.step()
+    stream = Stream(own_redis.url)
+    assert stream.scans() == [1]
+    folder.unlink()
+    aside.rename(folder)
+    shipper.step()
+    journal.append(scan(2))
+    shipper.step()
+    assert stream.scans() == [1, 2]
+    stream.redis.close()
+    shipper.close()
+    journal.close()
+
+
+def test_the_age_of_what_is_not_archived_grows_until_the_archive_has_it(
+    stream: Stream, tmp_path: Path, redis_url: str
+) -> None:
+    now = 2_000_000_000.0
+    journal = open_journal(tmp_path)
+    shipper = Shipper(tmp_path, redis_url=redis_url, unix_time=lambda: now)
+    shipper.step()
+    assert shipper.oldest_unarchived_age_s == 0
+    journal.append(scan(1))
+    for number in range(2, 12):
+        shipper.step()
+        now += 60
+        journal.append(scan(number))
+    assert shipper.oldest_unshipped_age_s == 60
+    assert shipper.oldest_unarchived_age_s == 600
+    shipper.step()
+    stream.archive(batches=5)  # of eleven
+    shipper.step()  # which hears of it
+    shipper.step()
+    assert shipper.oldest_unarchived_age_s == 300
+    stream.archive()
+    shipper.step()
+    shipper.step()
+    assert shipper.oldest_unarchived_age_s == 0
+    shipper.close()
+    journal.close()
 
 
 def test_the_age_of_what_waits_grows_until_all_is_shipped(tmp_path: Path, own_redis: EmbeddedRedis) -> None:

@@ -15,8 +15,9 @@ from tests.verifier.observe.exposed import ADDED, ITS_OWN
 from tests.verifier.observe.promql import metrics_in, parse, threshold
 from verifier import health_rules as rules
 from verifier.cli import main
-from verifier.observe import ALERTS
-from verifier.trouble import Trouble
+from verifier.observe import ALERTS, DASHBOARD
+from verifier.seen_metrics import PREFIX, SeenMetrics
+from verifier.trouble import Part, Trouble
 
 # What `gatelight-verifier status` judges by, and the alerts that judge by the same.
 _THRESHOLDS: dict[str, float] = {
@@ -27,6 +28,7 @@ _THRESHOLDS: dict[str, float] = {
     "IssuerGateListEndsSoon": rules.GATE_LIST_LEFT_S,
     "CertificateEndsSoon": rules.CERTIFICATE_LEFT_S,
     "ScanLogNotShipped": rules.SCAN_LOG_UNSHIPPED_S,
+    "ScanLogNotArchived": rules.SCAN_LOG_UNARCHIVED_S,
     "KeptStateOld": rules.KEPT_STATE_OLD_S,
     "DescriptorsUsedUp": rules.DESCRIPTORS_SHARE,
     "ClockLeapt": rules.CLOCK_STEP_S,
@@ -41,6 +43,7 @@ _THRESHOLDS: dict[str, float] = {
     "CodesForged": rules.CODES_FORGED_SHARE,
     "GatesUnknown": rules.UNKNOWN_GATES_PER_S,
     "WorkersUneven": rules.WORKER_SKEW_RATIO,
+    "OneEntryByOneVerifier": rules.ENTRIES_LOCAL_PER_S,
 }
 _FIRING = Path(__file__).parent / "alerts_test.yml"
 _SEVERITIES = {"critical", "warning", "info"}
@@ -96,12 +99,29 @@ def test_alerts_and_status_judge_by_the_same_thresholds() -> None:
     }
 
 
+@pytest.mark.parametrize("part", [Part.JOURNAL, Part.SCAN_LOG, Part.KEPT_STATE])
+def test_of_a_disk_that_fails_alert_and_status_say_the_same(part: Part) -> None:
+    trouble = f'{PREFIX}trouble{{part="{part}",kind="disk"}} 1\n'
+    (problem,) = rules.problems(SeenMetrics(f"{PREFIX}workers_serving 1\n{trouble}"))
+    effect = re.search(r"verdicts go on, (?:and |but )?([^;]+); look at the folder", problem.text)
+    assert effect is not None
+    said = _ALL["DiskFails"]["annotations"]["description"]
+    assert f"ith {'part ' if part is Part.JOURNAL else ''}{part}, {effect[1]}" in said
+
+
 def test_every_kind_of_trouble_has_its_alert() -> None:
     kinds: set[str] = set()
     for rule in _ALL.values():
         for matched in re.findall(r'gatelight_verifier_trouble\{kind=~?"([a-z_|]+)"', rule["expr"]):
             kinds |= set(matched.split("|"))
     assert kinds == set(Trouble)
+
+
+def test_panels_that_an_alert_sends_to_are_on_the_dashboard() -> None:
+    titles = set(re.findall(r'"title": "([^"]+)"', DASHBOARD.read_text(encoding="utf-8")))
+    named = re.findall(r"`([A-Z][^`]+)`", _ALL["CallsSlow"]["annotations"]["description"])
+    assert named
+    assert set(named) <= titles
 
 
 def test_the_command_prints_the_file(tmp_path: Path) -> None:
