@@ -21,6 +21,7 @@ from verifier.access.gate_lists import GateLists
 from verifier.access.gatekeeper import ListGatekeeper
 from verifier.bearer import hash_key, make_key
 from verifier.call_error import CallError
+from verifier.errors import StatusMissing
 from verifier.host.worker_config import GateAuth
 from verifier.key_set_follower import KeySetFollower, KeySets
 from verifier.verdict import Policy
@@ -191,7 +192,7 @@ def test_a_change_while_redis_is_down_is_not_published_and_arrives_later(
     def has_arrived() -> bool:
         try:
             doors.look()
-        except (redis.RedisError, GateListError):
+        except (redis.RedisError, GateListError, StatusMissing):
             return False
         return doors.gate_lists.newest is not None
 
