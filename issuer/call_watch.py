@@ -12,7 +12,7 @@ import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 
 from issuer.metrics import CALL_SECONDS, CALLS
-from verifier.own_pool import alike
+from verifier.own_pool import watched
 
 # Of a call that nobody gave another code.
 _OK = grpc.StatusCode.OK
@@ -40,11 +40,7 @@ class CallWatch(grpc.ServerInterceptor):
         name = self._names.get(handler_call_details.method)
         if handler is None or name is None:
             return handler
-        call = _Call(name, begun_s, self._monotonic)
-        kind = f"{'stream' if handler.request_streaming else 'unary'}_"
-        kind += "stream" if handler.response_streaming else "unary"
-        watched = call.streams if handler.response_streaming else call.answers
-        return handler._replace(**{kind: watched(getattr(handler, kind))})
+        return watched(handler, _Call(name, begun_s, self._monotonic))
 
 
 class _Call:
@@ -65,7 +61,7 @@ class _Call:
             self._end(context, _OK)
             return response
 
-        return alike(answer, behaviour)
+        return answer
 
     def streams(self, behaviour: Callable[..., Any]) -> Callable[..., Any]:
         def answer(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
@@ -76,7 +72,7 @@ class _Call:
                 raise
             self._end(context, _OK)
 
-        return alike(answer, behaviour)
+        return answer
 
     def _end(self, context: Any, otherwise: grpc.StatusCode) -> None:
         code = context.code() or (otherwise if context.is_active() else grpc.StatusCode.CANCELLED)

@@ -1,7 +1,9 @@
 """A whole Gatelight on one machine: Redis, issuer and verifier, as real processes on free loopback ports."""
 
+import contextlib
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +19,13 @@ from issuer.key_store import KeyStore, SecretKeyStore
 from loadtest.embedded_redis import BorrowedRedis, EmbeddedRedis
 from loadtest.processes import READY_TIMEOUT_S, ProcessError, ServerProcess
 from loadtest.residents import Staff
+from verifier.client import NotAdmitted, VerifierClient
 from verifier.config import REDIS_URL_VARIABLE
 from verifier.servicer import SERVICE_NAME
 
 _PASSPHRASE = "a passphrase for a stage that is torn down again"  # noqa: S105
+
+_LOOK_S = 0.02
 
 
 class Stage:
@@ -181,3 +186,14 @@ def wait_until_serving(address: str, process: ServerProcess) -> None:
         except grpc.RpcError:
             pass  # as when the server ends the call by itself, which it does when it stops
     raise ProcessError(f"{process.name} does not serve:\n{process.tail()}")
+
+
+def wait_until_admitted(gate: VerifierClient, process: ServerProcess) -> None:
+    """Return when a verifier lets a gate in: its list comes within seconds; raises ProcessError."""
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(NotAdmitted):
+            gate.verify(b"is anybody there")
+            return
+        time.sleep(_LOOK_S)
+    raise ProcessError(f"{process.name} does not know our gate:\n{process.tail()}")

@@ -6,7 +6,6 @@ Set it up, and have acts done, from the main thread (guard.py).
 import contextlib
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,14 +15,13 @@ import psutil
 from loadtest.embedded_redis import free_port
 from loadtest.office import Office, city_office, issuer_office
 from loadtest.process_tree import Running, tree
-from loadtest.processes import READY_TIMEOUT_S, ProcessError, ServerProcess
+from loadtest.processes import ProcessError, ServerProcess
 from loadtest.scenario import Act
-from loadtest.stage import wait_until_serving
+from loadtest.stage import wait_until_admitted, wait_until_serving
 from loadtest.verdict_metrics import read_verdicts
-from verifier.client import NotAdmitted, VerifierClient
+from verifier.client import VerifierClient
 
 START_VERIFIER = "start-verifier"
-_LOOK_S = 0.02
 
 
 class Town:
@@ -106,7 +104,8 @@ class Town:
         self._verifiers.append(verifier)
         verifier.wait_for_file(port_file)
         wait_until_serving(address, verifier)
-        self._wait_until_admitted(address, verifier)
+        with VerifierClient(address, gate_id=self.office.gate_id, bearer_key=self.office.gate_key) as gate:
+            wait_until_admitted(gate, verifier)
 
     def freeze_verifiers(self) -> None:
         """Stop all processes of all verifiers in their tracks, those first that would notice."""
@@ -126,17 +125,6 @@ class Town:
         self.thaw_verifiers()
         for verifier in reversed(self._verifiers):
             verifier.stop()
-
-    def _wait_until_admitted(self, address: str, verifier: ServerProcess) -> None:
-        """Return when the verifier knows our gate: its list comes by itself, within seconds."""
-        deadline = time.monotonic() + READY_TIMEOUT_S
-        with VerifierClient(address, gate_id=self.office.gate_id, bearer_key=self.office.gate_key) as gate:
-            while time.monotonic() < deadline:
-                with contextlib.suppress(NotAdmitted):
-                    gate.verify(b"is anybody there")
-                    return
-                time.sleep(_LOOK_S)
-        raise ProcessError(f"{verifier.name} does not know our gate:\n{verifier.tail()}")
 
 
 def _greens(metrics_address: str) -> int:

@@ -4,7 +4,7 @@ import contextlib
 import functools
 from collections.abc import Callable
 from concurrent import futures
-from typing import Any
+from typing import Any, Protocol
 
 
 class LanePool(futures.ThreadPoolExecutor):
@@ -26,8 +26,22 @@ def on_own_pool(method: Callable[..., Any], pool: futures.ThreadPoolExecutor) ->
     return behaviour
 
 
-def alike(method: Callable[..., Any], other: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a servicer's method, a function of its own, that grpcio runs as it does the other one."""
+class CallWatcher(Protocol):
+    """Wraps the method that answers one call."""
+
+    def answers(self, behaviour: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap a method that returns one response."""
+
+    def streams(self, behaviour: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap a method that yields responses."""
+
+
+def watched(handler: Any, call: CallWatcher) -> Any:
+    """Return gRPC's handler of a call with its method wrapped, which grpcio runs as it does the bare one."""
+    is_stream = handler.response_streaming
+    kind = f"{'stream' if handler.request_streaming else 'unary'}_{'stream' if is_stream else 'unary'}"
+    behaviour = getattr(handler, kind)
+    method = call.streams(behaviour) if is_stream else call.answers(behaviour)
     # What pools know a method by are its attributes.
-    vars(method).update(getattr(other, "__dict__", {}))
-    return method
+    vars(method).update(getattr(behaviour, "__dict__", {}))
+    return handler._replace(**{kind: method})

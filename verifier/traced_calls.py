@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 
-from verifier.own_pool import alike
+from verifier.own_pool import watched
 from verifier.span_attributes import call_attributes, is_fault
 from verifier.tracing import Attributes, Parent, Tracing
 
@@ -49,11 +49,7 @@ class TracedCalls(grpc.ServerInterceptor):
         if parent is None:
             return handler
         call = _Call(self._tracing, name, parent, begun_ns, self._describe.get(name))
-        kind = f"{'stream' if handler.request_streaming else 'unary'}_"
-        kind += "stream" if handler.response_streaming else "unary"
-        watched = call.streams if handler.response_streaming else call.answers
-        behaviour = getattr(handler, kind)
-        return handler._replace(**{kind: alike(watched(behaviour), behaviour)})
+        return watched(handler, call)
 
 
 class _Call:

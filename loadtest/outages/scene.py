@@ -24,9 +24,9 @@ from loadtest.office import CityOffice
 from loadtest.outages.slow_proxy import SlowProxy
 from loadtest.outages.wall_clock import WallClock
 from loadtest.process_tree import tree
-from loadtest.processes import READY_TIMEOUT_S, ProcessError, ServerProcess
-from loadtest.stage import wait_until_serving
-from verifier.client import NotAdmitted, VerifierClient
+from loadtest.processes import ProcessError, ServerProcess
+from loadtest.stage import wait_until_admitted, wait_until_serving
+from verifier.client import VerifierClient
 from verifier.client_tls import ClientTls
 from verifier.wire.code import Code
 
@@ -40,7 +40,6 @@ KEPT_BACK = 3_000
 CHANGED = 300
 
 _METRICS_TIMEOUT_S = 2
-_LOOK_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +162,8 @@ class Scene:
             if is_ready:
                 if self.tls is None:
                     wait_until_serving(verifier.address, verifier.process)
-                self._wait_until_admitted(verifier)
+                with self.connect(verifier) as gate:
+                    wait_until_admitted(gate, verifier.process)
 
     def of(self, engine: str) -> Verifier:
         """Return the verifier of an engine that its gates ask first; raises ProcessError without one."""
@@ -239,16 +239,6 @@ class Scene:
 
     def _port_file(self, name: str) -> Path:
         return self.folder / f"{name}.port"
-
-    def _wait_until_admitted(self, verifier: Verifier) -> None:
-        deadline = time.monotonic() + READY_TIMEOUT_S
-        with self.connect(verifier) as gate:
-            while time.monotonic() < deadline:
-                with contextlib.suppress(NotAdmitted):
-                    gate.verify(b"is anybody there")
-                    return
-                time.sleep(_LOOK_S)
-        raise ProcessError(f"{verifier.process.name} does not know our gate:\n{verifier.process.tail()}")
 
 
 AnyScene = TypeVar("AnyScene", bound=Scene)
