@@ -115,10 +115,15 @@ def classify(error: BaseException) -> Trouble:
     if isinstance(error, redis.RedisError):
         return _BY_REPLY.get(_first_word(error), Trouble.REDIS_REFUSED)
     if isinstance(error, OSError):
-        if error.errno in _FULL:
+        if is_disk_full(error):
             return Trouble.DISK_FULL
         return Trouble.OTHER if error.errno in _FEW else Trouble.DISK
     return Trouble.OTHER
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Tell whether there is no room, which may come back by itself."""
+    return error.errno in _FULL
 
 
 def to_number(trouble: Trouble | None) -> int:

@@ -3,7 +3,6 @@ ships the scan log.
 """
 
 import contextlib
-import errno
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -33,7 +32,7 @@ from verifier.loop import Loop
 from verifier.mirror_follower import MirrorFollower
 from verifier.status_reader import StatusReader
 from verifier.tracing import Tracing
-from verifier.trouble import Part, PartHealth, Trouble
+from verifier.trouble import Part, PartHealth, Trouble, is_disk_full
 from verifier.wire.cose import key_id
 from verifier.wire.ed25519 import VerifyingKey
 from verifier.wire.errors import GateListError, KeySetError
@@ -43,7 +42,6 @@ from verifier.wire.status_store import feed_key
 _MIRROR_RETRY_S = 0.2
 # Half a second of scans is what a power cut may take.
 _SHIP_S = 0.5
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 # What fails raises long before. A first load of a large mirror from a slow Redis takes its time.
 _LONGEST_LOOK_S = 15.0
 _LONGEST_MIRROR_STEP_S = 30.0
@@ -278,7 +276,7 @@ class Following:
                 )
             try_to_write(self._journal)
         except OSError as error:
-            if error.errno in _FULL:  # as it may have been when the machine went down
+            if is_disk_full(error):  # as it may have been when the machine went down
                 _log.error("scan log cannot be written, verdicts go on", folder=str(self._journal))
                 return
             self._shipper.close()
@@ -296,7 +294,7 @@ class Following:
             try_to_write(self._state)
         except OSError as error:
             # As for the scan log; and where nobody asked for it, a start is worth more.
-            if error.errno not in _FULL and self._is_state_asked_for:
+            if not is_disk_full(error) and self._is_state_asked_for:
                 raise SettingsError(
                     f"--state: cannot write in {self._state}: {error.strerror}; "
                     "name another folder, or say --no-state"

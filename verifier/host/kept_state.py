@@ -35,6 +35,7 @@ from verifier.errors import VerifierError
 from verifier.host.documents import DocumentUnsettled
 from verifier.host.shared import SharedMemory
 from verifier.host.shared_mirror import SharedPartition
+from verifier.trouble import is_disk_full
 from verifier.wire.status_store import SHARD_BYTES
 
 KEY_SETS = "key-sets"
@@ -50,7 +51,6 @@ _MAX_HEADER_BYTES = 1 << 17  # 1 024 partitions take a third of it
 _SAVE_EVERY_S = 300.0
 # After a failure, sooner: there is an older mirror on the disk, or none. Not at once, for 200 MB again.
 _TRY_AGAIN_S = 10.0
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 # A disk that is full stays so for longer.
 _TRY_FULL_AGAIN_S = 60.0
 # What a save leaves to the scan log, which is often on the same disk: minutes of a busy verifier's.
@@ -176,7 +176,7 @@ class KeptState:
                 self._trouble = None
             except OSError as error:
                 self._trouble = error
-                self._save_at_s = now_s + (_TRY_FULL_AGAIN_S if error.errno in _FULL else _TRY_AGAIN_S)
+                self._save_at_s = now_s + (_TRY_FULL_AGAIN_S if is_disk_full(error) else _TRY_AGAIN_S)
         if trouble := trouble or self._trouble:
             raise trouble
 
@@ -250,7 +250,7 @@ class KeptState:
     def _write(self, file: BinaryIO, header: bytes, generations: Sequence[int]) -> None:
         file.write(_MAGIC + _LENGTH.pack(len(header)) + header)
         count = 0
-        for shard, content in self._shards():
+        for shard, content in self._shards(generations):
             file.write(_SHARD.pack(shard, len(content), _crc(shard, content)))
             file.write(content)
             count += 1
@@ -258,8 +258,7 @@ class KeptState:
             raise _LoadedAnew
         file.write(_SHARD.pack(_END, count, zlib.crc32(header)))
 
-    def _shards(self) -> Iterator[tuple[int, bytes]]:
-        generations = list(self._shared.generations)
+    def _shards(self, generations: Sequence[int]) -> Iterator[tuple[int, bytes]]:
         for half, shard in self._filled(generations):
             if list(self._shared.generations) != generations:  # the old half is given back soon
                 raise _LoadedAnew

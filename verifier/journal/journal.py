@@ -33,7 +33,7 @@ from verifier.journal.segments import (
     is_at,
     remove_closed,
 )
-from verifier.trouble import classify
+from verifier.trouble import classify, is_disk_full
 from verifier.wire.scan_log import read_frames
 
 # The bound counts a segment that is being written as a full one. This many of them may be.
@@ -42,8 +42,6 @@ _SEGMENTS_IN_LIMIT = 64
 _OVERFLOW_BYTES = 256 << 10
 # How often a segment is looked at that can't be opened, or that somebody may have removed.
 _LOOK_S = 1.0
-# Space may come back to a full disk, and to the same file. Any other trouble may be the file's own.
-_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 # A log on the same full disk must not stop a verdict.
 _LOG_MAY_FAIL = contextlib.suppress(OSError, ValueError)
@@ -182,7 +180,8 @@ class Journal:
         lost = sum(end > written for end, _ in read_frames(frames))
         self._counters.add(Counter.JOURNAL_FAILED, lost)
         self._has_failed = True
-        if error is not None and error.errno not in _DISK_FULL:
+        # Space may come back to a full disk, and to the same file. Any other trouble may be the file's own.
+        if error is not None and not is_disk_full(error):
             self._room = -1
         if error is None and written:
             error = OSError(errno.ENOSPC, "written in part")

@@ -3,7 +3,7 @@
 import shutil
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -267,8 +267,8 @@ def test_a_mirror_that_is_loaded_anew_while_it_is_copied_is_not_saved(
     state = kept(tmp_path, shared, clock)
     shards = state._shards
 
-    def slow_shards() -> Iterator[tuple[int, bytes]]:
-        for number, shard in enumerate(shards()):
+    def slow_shards(generations: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+        for number, shard in enumerate(shards(generations)):
             yield shard
             if number == at:  # also after the last one, and the half that is copied is given back
                 follow(shared, records, clock.boot_s)
