@@ -95,12 +95,6 @@ class Control:
         scenario = self.options.scenario
         return self.passed_s > scenario.duration_s + 2 * self.options.patience_s + _SPARE_S
 
-    def wait_for_reports(self, timeout_s: float) -> None:
-        """Wait for the last reports, as when the run was stopped."""
-        until = self._now() + timeout_s
-        while not self.has_ended() and self._now() < until:
-            gevent.sleep(0.02)
-
     def note_who_is_there(self, generators: Iterable[str]) -> None:
         """Wait for nobody else; whoever is gone without a last report may come back."""
         there = set(generators)

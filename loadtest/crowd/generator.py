@@ -116,6 +116,8 @@ class Generator:
             wanted_at = max(self.now(), wanted_at) + _TURN_S
             while (ahead_s := wanted_at - self.now()) > 0:
                 gevent.sleep(ahead_s)
+            if self._is_over:  # stopped meanwhile: the last report is out
+                return
             now = self.now()
             self._longest_pause_s = max(self._longest_pause_s, now - wanted_at)
             self._pass_time(now)

@@ -6,10 +6,12 @@ worker has a Generator, the only process has both. Messages of ours go over Locu
 
 import logging
 import os
+import signal
 import sys
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 import gevent
@@ -39,8 +41,9 @@ _STOP: Final = "gatelight-stop"
 _RUN: Final = "gatelight_run"
 _PASSED_S: Final = "gatelight_passed_s"
 _EXIT_USAGE: Final = 2
-# A stopped run's last reports: each worker sends it at once.
-_LAST_REPORTS_S: Final = 3.0
+# A stopped run's last reports: each worker sends it at once, but its machine may be busy.
+_LAST_REPORTS_S: Final = 10.0
+_LAST_REPORT_LEAVES_MS: Final = 2_000
 _MOST_TICKS_BEFORE_START: Final = 10
 
 _log = logging.getLogger(__name__)
@@ -113,13 +116,16 @@ class LocustSide:
             return None
         if self.control is None:
             return self._sites_before_start()
-        if isinstance(self._runner, MasterRunner):
-            clients = self._runner.clients
-            self.control.note_who_is_there(one for one in clients if clients[one].state != STATE_MISSING)
+        self._note_who_is_there(self.control)
         if self.control.has_ended():
             return None
         vars(self._parsed)[_PASSED_S] = self.control.passed_s
         return self.control.options.begun_sites(self.control.passed_s)
+
+    def _note_who_is_there(self, control: Control) -> None:
+        if isinstance(self._runner, MasterRunner):
+            clients = self._runner.clients
+            control.note_who_is_there(one for one in clients if clients[one].state != STATE_MISSING)
 
     def _sites_before_start(self) -> int | None:
         """Return how many are open at the begin, and so have Locust begin."""
@@ -145,7 +151,10 @@ class LocustSide:
     def _finish(self, control: Control) -> None:
         if not control.has_ended():
             self._runner.send_message(_STOP, {"run": control.name})
-            control.wait_for_reports(_LAST_REPORTS_S)
+            until = monotonic() + _LAST_REPORTS_S
+            while not control.has_ended() and monotonic() < until:
+                gevent.sleep(0.02)
+                self._note_who_is_there(control)
         failures = [str(one["msg"]) for one in self._runner.exceptions.values()]
         self._environment.process_exit_code = control.finish(failures)
         self._finished, self.control, self._ending = control, None, None
@@ -181,6 +190,7 @@ class LocustSide:
             self.generator = Generator(
                 self._read_options(), run=run, passed_s=passed_s, send=send, tell=self._tell
             )
+            _log.info("takes part in run %s", run)
         except (OptionError, CannotGenerate) as error:
             self.generator = None
             _log.error("%s", error)
@@ -221,6 +231,8 @@ class LocustSide:
         self._check_options()
         # Before Locust's own listener, which stops the run: with us, it ends in order.
         _listen(environment.events.quitting, self._on_quitting)
+        # Otherwise Ctrl-C ends whichever greenlet just works, maybe the one that reports.
+        gevent.signal_handler(signal.SIGINT, _interrupt)
         if isinstance(self._runner, MasterRunner):
             return
         self._runner.register_message(_STOP, self._take_stop)
@@ -261,6 +273,12 @@ class LocustSide:
         self._on_test_stopping()
 
     def _on_quit(self, **_: Any) -> None:
+        if isinstance(self._runner, WorkerRunner):
+            # Where the process ends at once, the last report does not get out of a busy machine.
+            socket = self._runner.client.socket
+            socket.close(linger=_LAST_REPORT_LEAVES_MS)
+            socket.context.term()
+            return
         # Below Locust's own tables, where people look first.
         if self._parsed.headless:
             self._show()
@@ -325,6 +343,11 @@ def _expected_generators(parsed: Namespace) -> int:
 
 def _listen(event: EventHook, listener: Callable[..., None]) -> None:
     event.add_listener(listener)  # type: ignore[no-untyped-call]
+
+
+def _interrupt() -> None:
+    """Interrupt Locust's main greenlet, which ends the run in order."""
+    gevent.get_hub().handle_system_error(KeyboardInterrupt, KeyboardInterrupt())
 
 
 side: Final = LocustSide()

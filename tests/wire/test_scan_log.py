@@ -57,7 +57,21 @@ def test_a_torn_frame_costs_itself_alone(written: list[bytes], data: st.DataObje
     torn = data.draw(st.integers(0, len(written) - 1))
     frames = [frame(entry) for entry in written]
     frames[torn] = frames[torn][: data.draw(st.integers(0, len(frames[torn]) - 1))]
-    assert _read(b"".join(frames)) == written[:torn] + written[torn + 1 :]
+    # Not even itself, where the next begins with the bytes that it lacks.
+    assert _read(b"".join(frames)) in (written[:torn] + written[torn + 1 :], written)
+
+
+@pytest.mark.parametrize("short", range(1, HEAD_BYTES))
+def test_a_torn_frame_that_the_next_ones_begin_completes_does_not_cost_the_next(short: int) -> None:
+    after = frame(b"after")
+    torn = frame(b"torn " + after[:short])[:-short]
+    assert _read(torn + after + frame(b"last")) == [b"torn " + after[:short], b"after", b"last"]
+
+
+def test_a_whole_frame_within_an_entry_is_never_read_from_it() -> None:
+    for tail in range(HEAD_BYTES + 3):
+        content = frame(b"outer" + frame(b"inner") + bytes(tail)) + b"damage"
+        assert len(_read(content)) == 1
 
 
 def test_content_that_ends_within_a_frame_is_read_up_to_it() -> None:

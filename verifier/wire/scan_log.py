@@ -73,7 +73,11 @@ def read_frames(content: bytes) -> Iterator[tuple[int, bytes]]:
             if zlib.crc32(entry) == crc:
                 yield end, entry
                 at = end
-                continue
+                # The begin of the next frame may be what completed this one, where it was torn: its last
+                # bytes were the same. Less than a head, so that no frame within an entry is read here.
+                if content.startswith(_MAGIC_BYTES, end):
+                    continue
+                at -= _HEAD.size
         if (at := _next_frame(content, at + 1)) < 0:
             return
 
