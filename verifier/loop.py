@@ -15,8 +15,6 @@ import structlog
 
 from verifier.trouble import WELL, PartHealth, Trouble, classify
 
-_STOP_TIMEOUT_S = 5.0
-
 _log = structlog.get_logger("verifier")
 
 
@@ -57,11 +55,11 @@ class Loop:
         self._well_at_s = self._monotonic()
         self._thread.start()
 
-    def stop(self) -> bool:
-        """Begin no further step; tell whether the thread is done, for which it has 5 s."""
+    def stop(self, timeout_s: float = 5.0) -> bool:
+        """Begin no further step; tell whether the thread is done, for which it has that long."""
         self._stopping.set()
         self._woken.set()
-        self._thread.join(_STOP_TIMEOUT_S)
+        self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def wake(self) -> None:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import grpc
@@ -44,10 +45,16 @@ def served(
         yield served
 
 
-def tracing(url: str, *, ratio: float = 1.0, chance: float = 0.5, now: list[float] | None = None) -> Tracing:
+@contextmanager
+def tracing(
+    url: str, *, ratio: float = 1.0, chance: float = 0.5, now: list[float] | None = None
+) -> Iterator[Tracing]:
     config = TraceConfig(f"{url}/v1/traces", ratio)
     clock = [0.0] if now is None else now
-    return Tracing(config, service="test", chance=lambda: chance, monotonic=lambda: clock[0])
+    with closing(
+        Tracing(config, service="test", chance=lambda: chance, monotonic=lambda: clock[0])
+    ) as running:
+        yield running
 
 
 def test_calls_arrive_with_the_callers_trace_and_with_nothing_of_the_scan(
@@ -100,11 +107,10 @@ def test_what_the_supervisor_does_is_told_of(served: Served, collecting: Collect
 def test_a_collector_that_never_answers_or_is_not_there_holds_up_nobody_and_takes_no_more_memory() -> None:
     with collector(is_frozen=True) as frozen:
         for url in (frozen.url, "http://127.0.0.1:9"):
-            told = tracing(url)
             begun_s = time.monotonic()
-            for _ in range(3_000):  # more than the queue has room for
-                told.tell("name", begun_ns=time.monotonic_ns(), attributes={})
-            told.close()
+            with tracing(url) as told:
+                for _ in range(3_000):  # more than the queue has room for
+                    told.tell("name", begun_ns=time.monotonic_ns(), attributes={})
             # Five seconds is what one export would be waited for.
             assert time.monotonic() - begun_s < 4.5
         assert frozen.bodies
@@ -130,10 +136,14 @@ def test_a_collector_that_is_away_is_told_of_when_that_begins_and_when_it_ends()
 
 
 def test_one_in_so_many_is_told_of() -> None:
-    with collector() as running:
-        assert tracing(running.url, ratio=0.001, chance=0.00099).choose(None) is ROOT
-        assert tracing(running.url, ratio=0.001, chance=0.001).choose(None) is None
-        never = tracing(running.url, ratio=0)
+    with (
+        collector() as running,
+        tracing(running.url, ratio=0.001, chance=0.00099) as chosen,
+        tracing(running.url, ratio=0.001, chance=0.001) as spared,
+        tracing(running.url, ratio=0) as never,
+    ):
+        assert chosen.choose(None) is ROOT
+        assert spared.choose(None) is None
         assert never.choose(None) is None
         for nonsense in ("", "00", SAMPLED[:-1], "ff" + SAMPLED[2:], SAMPLED.upper(), SAMPLED * 3):
             assert never.choose(nonsense) is None
@@ -144,8 +154,7 @@ def test_one_in_so_many_is_told_of() -> None:
 
 def test_a_caller_that_traces_everything_gets_some_of_it() -> None:
     now = [0.0]
-    with collector() as running:
-        told = tracing(running.url, ratio=0, now=now)
+    with collector() as running, tracing(running.url, ratio=0, now=now) as told:
 
         def followed() -> int:
             return sum(told.choose(SAMPLED) is not None for _ in range(1_000))
@@ -157,19 +166,18 @@ def test_a_caller_that_traces_everything_gets_some_of_it() -> None:
 
 def test_a_step_that_did_nothing_is_not_told_of_and_one_that_fails_is_once_a_second() -> None:
     with collector() as running:
-        told = tracing(running.url)
         count = [0]
 
         def fail() -> None:
             raise OSError("a text with a name in it")
 
-        told.step("idle", lambda: None, done=lambda: 0)()
-        told.step("busy", lambda: count.append(1), done=lambda: len(count))()
-        failing = told.step("failing", fail, done=lambda: 0)
-        for _ in range(10):
-            with pytest.raises(OSError, match="a text"):
-                failing()
-        told.close()
+        with tracing(running.url) as told:
+            told.step("idle", lambda: None, done=lambda: 0)()
+            told.step("busy", lambda: count.append(1), done=lambda: len(count))()
+            failing = told.step("failing", fail, done=lambda: 0)
+            for _ in range(10):
+                with pytest.raises(OSError, match="a text"):
+                    failing()
         spans = running.spans()
         assert [(one["name"], one.get("error.type")) for one in spans] == [
             ("busy", None),

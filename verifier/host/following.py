@@ -137,11 +137,13 @@ class Following:
     def finish(self) -> None:
         """Ship what the workers wrote at the end, then keep what is known, if the disk takes it in 8 s.
 
-        The other loops end with the process: they only read Redis. Where Redis fails, the scan log lies on
-        the disk until the next start.
+        Nobody waits for the other loops: they only read Redis. Where Redis fails, the scan log lies on the
+        disk until the next start.
         """
         self._ship_the_rest()
         self._keep_the_rest()
+        for loop in self._loops:
+            loop.stop(0)
 
     def _ship_the_rest(self) -> None:
         if self._shipper is None or self._shipping is None:

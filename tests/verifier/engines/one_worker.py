@@ -67,7 +67,8 @@ def one_worker(
     shared = SharedMemory.create(partitions=1, capacity=65_536, rows=1)
     reading, writing = os.pipe()
     with contextlib.closing(port.held), run_folder() as folder:
-        Following(shared, root=root, redis_url=redis_url, journal=None).start()
+        following = Following(shared, root=root, redis_url=redis_url, journal=None)
+        following.start()
         config = WorkerConfig(
             number=0,
             host=port.host,
@@ -96,3 +97,4 @@ def one_worker(
             os.close(writing)  # the supervisor is gone, so the worker goes
             eventually(lambda: worker.process.poll() is not None)
             os.close(reading)
+            following.finish()
