@@ -8,7 +8,7 @@ switches of threads: an empty call at 64 streams costs 92 microseconds and 2 swi
 
 Where calls have waited for a thread too long, a new one is refused when its headers come: without its
 message and without a thread, whatever waits. Calls of suspects (verifier.shedding) get a thread when no
-others wait.
+others wait, those of forgers a few a second.
 
 This needs grpcio's inner parts, whose shape may change with any release. `submit` looks at what it is given,
 and does not touch what it does not know: such a call runs as on grpcio's own pool. The tests of silent peers
@@ -31,7 +31,7 @@ from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
 from verifier.call_error import CallError
 from verifier.retry_advice import retry_advice
-from verifier.shedding import Suspects
+from verifier.shedding import FORGERS_PATIENCE, FORGERS_PAUSE_S, Suspects
 
 _LOOKS_PER_LIMIT = 4
 _IS_KNOWN = all(
@@ -77,6 +77,9 @@ class CallPool(futures.ThreadPoolExecutor):
         self._tokens: SimpleQueue[bool] = SimpleQueue()
         self._waiting: deque[tuple[float, Callable[[], None]]] = deque()
         self._suspects_waiting: deque[tuple[float, Callable[[], None]]] = deque()
+        self._forgers_waiting: deque[tuple[float, Callable[[], None]]] = deque()  # without tokens
+        self._has_forgers = threading.Event()
+        self._is_paced = False
         self._max_threads = threads
         self._name = name
         self._threads_started = 0
@@ -88,7 +91,7 @@ class CallPool(futures.ThreadPoolExecutor):
 
     def backlog(self) -> int:
         """Return how many calls have come with their message and wait for a thread."""
-        return len(self._waiting) + len(self._suspects_waiting)
+        return len(self._waiting) + len(self._suspects_waiting) + len(self._forgers_waiting)
 
     def silent(self) -> int:
         """Return how many calls have come without their message."""
@@ -99,10 +102,7 @@ class CallPool(futures.ThreadPoolExecutor):
         if not _IS_KNOWN or len(args) != 7 or getattr(args[4], "__name__", "") != "unary_request":
             return super().submit(fn, *args, **kwargs)
         in_pool, event, state, behaviour, _, deserialize, serialize = args
-        queue = self._waiting
-        # Where nobody waits, there is none to be behind.
-        if self._suspects and self.backlog() and event.call.peer().decode() in self._suspects:
-            queue = self._suspects_waiting
+        queue = self._queue(event.call.peer().decode()) if self._suspects else self._waiting
         refusal = getattr(behaviour, _REFUSAL, None)
         if refusal is not None and self._is_long(queue):
             return _refuse(state, event.call, refusal())
@@ -116,8 +116,11 @@ class CallPool(futures.ThreadPoolExecutor):
             if request is not None:
                 arguments = (in_pool, event, state, behaviour, lambda: request, deserialize, serialize)
                 queue.append((time.monotonic(), lambda: done.after(fn, arguments)))
-                self._tokens.put(True)
-                self._start_thread()
+                if queue is self._forgers_waiting:
+                    self._has_forgers.set()
+                else:
+                    self._tokens.put(True)
+                    self._start_thread()
                 return finished
             with state.condition:
                 if state.client is inner._CLOSED:
@@ -139,6 +142,7 @@ class CallPool(futures.ThreadPoolExecutor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls."""
         self._stopping.set()
+        self._has_forgers.set()
         for _ in range(self._max_threads):
             self._tokens.put(False)
         super().shutdown(wait=wait, cancel_futures=cancel_futures)
@@ -160,11 +164,32 @@ class CallPool(futures.ThreadPoolExecutor):
             return False
         return True
 
+    def _queue(self, connection: str) -> deque[tuple[float, Callable[[], None]]]:
+        """Return where the calls of a connection wait."""
+        if connection not in self._suspects:
+            return self._waiting
+        if not self._suspects.is_forger(connection):
+            return self._suspects_waiting
+        self._is_paced = self._is_paced or self._start(self._pace, "pace")
+        return self._forgers_waiting if self._is_paced else self._suspects_waiting
+
+    def _pace(self) -> None:
+        """Queue calls of forgers behind all others, as many as may go."""
+        while self._has_forgers.wait() and not self._stopping.is_set():
+            self._has_forgers.clear()
+            while self._forgers_waiting and not self._stopping.is_set():
+                if self._suspects.may_forger_go():
+                    self._suspects_waiting.append(self._forgers_waiting.popleft())
+                    self._tokens.put(True)
+                else:
+                    self._stopping.wait(FORGERS_PAUSE_S)
+
     def _is_long(self, queue: "deque[tuple[float, Callable[[], None]]]") -> bool:
         if self.backlog() > self._max_backlog:
             return True
+        max_wait_s = self._max_wait_s * (FORGERS_PATIENCE if queue is self._forgers_waiting else 1)
         try:
-            return time.monotonic() - queue[0][0] > self._max_wait_s
+            return time.monotonic() - queue[0][0] > max_wait_s
         except IndexError:
             return False
 

@@ -9,6 +9,7 @@ import itertools
 import time
 from collections.abc import Callable, Hashable
 
+from verifier.allowance import Allowance
 from verifier.limits import RETRY_DELAY_MS
 from verifier.verdict import Verdict
 
@@ -20,6 +21,13 @@ _LONGEST_DELAY_MS = 2_000
 # Those who were refused together do not come back together.
 _SPREAD = (1.0, 1.25, 0.75, 1.5, 0.875, 1.125)
 _MAX_SUSPECTS = 4_096
+# Forged codes one after the other, with no authentic one between them, that no gate sees by chance.
+_OF_A_FORGER = 8
+# Verdicts a second for all forgers of a worker together: an eighth of a core.
+_FORGERS_PER_S = 400
+# They are held rather than refused: who waits asks nothing meanwhile, and a refusal is worth another try.
+FORGERS_PATIENCE = 4  # times that of others
+FORGERS_PAUSE_S = 0.01  # between looks at who of them may go
 _FORGED = int(Verdict.BAD_SIGNATURE)
 # They cost nothing to make, and so say nothing of who sends them.
 _OF_ANYBODY = frozenset((int(Verdict.MALFORMED), int(Verdict.UNKNOWN_KEY)))
@@ -58,26 +66,38 @@ class Suspects:
 
     A forged code costs as much as a good one. Whoever sends many of them takes only the time that others
     leave; a gate at which one was shown has its place again with the next code that is authentic, whatever
-    its verdict. Threads share it.
+    its verdict. Whoever sends nothing else is a forger: all of them together get a few verdicts a second,
+    since calls that nobody has looked at yet wait in the order in which they came, and those of others among
+    them. Threads share it.
     """
 
-    def __init__(self) -> None:
-        self._connections: set[Hashable] = set()
+    def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._forged: dict[Hashable, int] = {}  # in a row
+        self._allowance = Allowance(_FORGERS_PER_S, at_once=_FORGERS_PER_S * 0.1, monotonic=monotonic)
 
     def __contains__(self, connection: Hashable) -> bool:
         """Tell whether a connection is one of them."""
-        return connection in self._connections
+        return connection in self._forged
 
     def __bool__(self) -> bool:
         """Tell whether there are any."""
-        return bool(self._connections)
+        return bool(self._forged)
+
+    def is_forger(self, connection: Hashable) -> bool:
+        """Tell whether forged codes are all that a connection sends."""
+        return self._forged.get(connection, 0) >= _OF_A_FORGER
+
+    def may_forger_go(self) -> bool:
+        """Tell whether a forger's call may be answered now, and count it."""
+        return self._allowance.take()
 
     def note(self, connection: Hashable, verdict: int) -> None:
         """Take notice of the verdict on a code."""
         if verdict != _FORGED:
             if verdict not in _OF_ANYBODY:
-                self._connections.discard(connection)
+                self._forged.pop(connection, None)
             return
-        if len(self._connections) >= _MAX_SUSPECTS:  # most have gone; those that have not, show again
-            self._connections.clear()
-        self._connections.add(connection)
+        # Most have gone; those that have not, show again.
+        if connection not in self._forged and len(self._forged) >= _MAX_SUSPECTS:
+            self._forged.clear()
+        self._forged[connection] = self._forged.get(connection, 0) + 1

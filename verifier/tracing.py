@@ -23,6 +23,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import structlog
 
+from verifier.allowance import Allowance
 from verifier.errors import SettingsError
 
 DEFAULT_RATIO = 0.001
@@ -93,8 +94,8 @@ class Tracing:
         self._ratio = config.ratio
         self._attributes = dict(attributes or {})
         self._chance = chance
-        self._followed = _Allowance(_MOST_FOLLOWED_PER_S, monotonic)
-        self._failures = _Allowance(1.0, monotonic)
+        self._followed = Allowance(_MOST_FOLLOWED_PER_S, at_once=_MOST_FOLLOWED_PER_S, monotonic=monotonic)
+        self._failures = Allowance(1.0, at_once=1.0, monotonic=monotonic)
         self._api = trace
         resource = Resource.create({"service.name": service, "service.version": version("gatelight")})
         # We choose before there is a span.
@@ -218,28 +219,6 @@ class _Exporter:
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         return bool(self._exporter.force_flush(timeout_millis))
-
-
-class _Allowance:
-    """So many a second, and as many at once."""
-
-    def __init__(self, per_s: float, monotonic: Callable[[], float]) -> None:
-        self._per_s = per_s
-        self._monotonic = monotonic
-        self._left = per_s
-        self._at_s = monotonic()
-        self._lock = threading.Lock()
-
-    def take(self) -> bool:
-        """Tell whether there is one left, and take it."""
-        with self._lock:
-            now_s = self._monotonic()
-            self._left = min(self._per_s, self._left + (now_s - self._at_s) * self._per_s)
-            self._at_s = now_s
-            if self._left < 1:
-                return False
-            self._left -= 1
-            return True
 
 
 def open_tracing(config: TraceConfig | None, *, service: str, **attributes: str | int) -> Tracing | None:

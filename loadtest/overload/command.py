@@ -101,8 +101,9 @@ def _show(console: Console, rows: Sequence[Row], floods: Sequence[Flood]) -> Non
     for flood in floods:
         before, during = _ms(flood.honest_before_p99_ms), _ms(flood.honest_p99_ms)
         console.print(
-            f"{flood.engine}: {flood.forged:,.0f} forged codes a second, {FLOOD_FACTOR:g} times "
-            f"what can be verified: honest p99 {during} ms, at half load without them {before} ms"
+            f"{flood.engine}: {flood.forged:,.0f} forged codes a second, {FLOOD_FACTOR:g} times what can be "
+            f"verified, {flood.answered:,.0f} of them answered: honest p99 {during} ms, at half load without "
+            f"them {before} ms"
         )
 
 

@@ -83,7 +83,6 @@ class Flood:
     engine: str
     forged: float  # due a second
     answered: float
-    peak: float  # of forged codes
     honest_before_p99_ms: float | None  # at half of the capacity
     honest_p99_ms: float | None
     honest_not_right: int
@@ -99,12 +98,9 @@ class Trial:
         self._scan = Messages(city).scan
         self._forged = _forge(self._scan)
 
-    def capacity(self, *, is_forged: bool = False) -> float:
+    def capacity(self) -> float:
         """Return how many right verdicts a second a closed crowd gets, the best of some rounds."""
-        return max(
-            self._run(_CAPACITY_S, per_s=0, is_forged=is_forged).right / _CAPACITY_S
-            for _ in range(_CAPACITY_ROUNDS)
-        )
+        return max(self._run(_CAPACITY_S, per_s=0).right / _CAPACITY_S for _ in range(_CAPACITY_ROUNDS))
 
     def overload(self, factor: float, seconds: float) -> Row:
         """Ask for `factor` times the capacity."""
@@ -146,17 +142,16 @@ class Trial:
         )
 
     def flood(self, factor: float, seconds: float) -> Flood:
-        """Show `factor` times as many forged codes as can be verified, beside a few honest ones."""
-        good, peak = self.capacity(), self.capacity(is_forged=True)
+        """Show forged codes, `factor` times the capacity for good ones, beside a few of those."""
+        good = self.capacity()
         before = self._beside(seconds, per_s=_HALF * good, gates=GATES, is_forged=False)[1]
         outcome, during = self._beside(
-            seconds, per_s=factor * peak, gates=round(factor * GATES), is_forged=True
+            seconds, per_s=factor * good, gates=round(factor * GATES), is_forged=True
         )
         return Flood(
             engine=self._verifier.name,
             forged=outcome.due / seconds,
             answered=outcome.right / seconds,
-            peak=peak,
             honest_before_p99_ms=_p99_ms(_times_s(before)),
             honest_p99_ms=_p99_ms(_times_s(during)),
             honest_not_right=sum(not is_right for _, _, is_right in during.scans),

@@ -78,8 +78,52 @@ def test_suspects_are_bounded() -> None:
     suspects = Suspects()
     for number in range(10_000):
         suspects.note(number, Verdict.BAD_SIGNATURE)
-    assert len(suspects._connections) <= 4_096
+    assert len(suspects._forged) <= 4_096
     assert 9_999 in suspects
+
+
+def test_a_forger_shows_nothing_but_forged_codes() -> None:
+    suspects = Suspects()
+    for _ in range(7):
+        suspects.note("a", Verdict.BAD_SIGNATURE)
+        suspects.note("a", Verdict.MALFORMED)
+    assert not suspects.is_forger("a")
+    suspects.note("a", Verdict.BAD_SIGNATURE)
+    assert suspects.is_forger("a")
+    assert not suspects.is_forger("b")
+    suspects.note("a", Verdict.EXPIRED)
+    assert not suspects.is_forger("a")
+
+
+def test_all_forgers_together_get_a_few_verdicts_a_second_and_hold_up_nobody() -> None:
+    clock = Clock()
+    suspects = Suspects(monotonic=clock)
+    for _ in range(8):
+        suspects.note("forger", Verdict.BAD_SIGNATURE)
+    answered: list[str] = []
+
+    async def main() -> None:
+        turns = Turns(Limits(), suspects)
+
+        async def call(connection: str) -> None:
+            await turns.turn(connection)
+            answered.append(connection)
+
+        async with asyncio.timeout(10), asyncio.TaskGroup() as calls:
+            for _ in range(100):
+                calls.create_task(call("forger"))
+            await call("honest")
+            while answered.count("forger") < 40:
+                await asyncio.sleep(0)
+            for _ in range(50):
+                await call("honest")
+            assert answered.count("forger") == 40, "a tenth of a second's"
+            while len(answered) < 151:
+                await asyncio.sleep(0)
+                clock.now += 0.001
+            assert len(turns) == 0
+
+    asyncio.run(main())
 
 
 def served(connections: list[str], suspects: Suspects) -> list[str]:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Hashable
 
 from verifier.limits import Limits
-from verifier.shedding import Suspects
+from verifier.shedding import FORGERS_PATIENCE, FORGERS_PAUSE_S, Suspects
 
 # Of verdicts in one round of the event loop: a millisecond.
 _ROUND = 8
@@ -30,28 +30,48 @@ class Turns:
         self._is_counting = False
         self._waiting: deque[_Waiting] = deque()
         self._suspects_waiting: deque[_Waiting] = deque()
+        self._forgers_waiting: deque[_Waiting] = deque()
+        self._is_pacing = False
 
     def __len__(self) -> int:
         """Return how many calls wait."""
-        return len(self._waiting) + len(self._suspects_waiting)
+        return len(self._waiting) + len(self._suspects_waiting) + len(self._forgers_waiting)
 
     def is_long(self, connection: Hashable) -> bool:
         """Tell whether a call of this connection is to be refused: another has waited too long."""
         queue = self._queue(connection)
-        return bool(queue) and time.monotonic() - queue[0][0] > self._max_wait_s
+        max_wait_s = self._max_wait_s * (FORGERS_PATIENCE if queue is self._forgers_waiting else 1)
+        return bool(queue) and time.monotonic() - queue[0][0] > max_wait_s
 
     async def turn(self, connection: Hashable) -> None:
         """Return when it is the call's turn."""
-        if self._left and not self._waiting and not self._suspects_waiting:
+        queue = self._queue(connection)
+        is_forgers = queue is self._forgers_waiting
+        if self._left and not is_forgers and not self._waiting and not self._suspects_waiting:
             self._take()
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue(connection).append((time.monotonic(), future))
-        self._count()
+        queue.append((time.monotonic(), future))
+        if is_forgers:
+            if not self._is_pacing:
+                self._let_forgers_go()
+        else:
+            self._count()
         await future
 
     def _queue(self, connection: Hashable) -> deque[_Waiting]:
-        return self._suspects_waiting if connection in self._suspects else self._waiting
+        if connection not in self._suspects:
+            return self._waiting
+        return self._forgers_waiting if self._suspects.is_forger(connection) else self._suspects_waiting
+
+    def _let_forgers_go(self) -> None:
+        """Queue as many of them behind all others as may go now; look again while there are more."""
+        while self._forgers_waiting and self._suspects.may_forger_go():
+            self._suspects_waiting.append(self._forgers_waiting.popleft())
+            self._count()
+        self._is_pacing = bool(self._forgers_waiting)
+        if self._is_pacing:
+            asyncio.get_running_loop().call_later(FORGERS_PAUSE_S, self._let_forgers_go)
 
     def _take(self) -> None:
         self._left -= 1
@@ -71,5 +91,5 @@ class Turns:
             if not future.done():  # it is when the caller has gone
                 future.set_result(None)
                 self._take()
-        if len(self):
+        if self._waiting or self._suspects_waiting:
             self._count()
