@@ -8,8 +8,10 @@ ITU-T I.371), in a key of its own that ends by itself:
 One key a call, so that Redis Cluster may spread them. The time is that of Redis.
 
 It is there to keep one broken app from taking the signing that a city needs, not to protect status; so
-when Redis is dead or frozen, bundles are let through, and counted. A call waits a tenth of a second at
-most, and after one that failed Redis is left alone for a while, and asked by one thread first.
+when Redis is dead or frozen, bundles are let through, and counted. A call waits a tenth of a second for a
+reply; where nobody takes a connection a second, and where no Sentinel or node of a Cluster says where to go
+one and a half, together with all who come meanwhile. After one that failed Redis is left alone for a while,
+and asked by one thread first.
 """
 
 import threading
@@ -69,6 +71,7 @@ class BundleLimit:
         self._arguments = (max(1, 3_600_000 // per_hour), burst)
         self._monotonic = monotonic
         self._left_alone_until_s = 0.0
+        self._noting = threading.Lock()
         self._asking_again = threading.Lock()
 
     def take(self, credential_indices: Sequence[int]) -> Mapping[int, int]:
@@ -105,9 +108,11 @@ class BundleLimit:
         try:
             waits_ms = self._take_apart(indices)
         except redis.RedisError as error:
-            if not self._left_alone_until_s:
+            with self._noting:
+                is_news = not self._left_alone_until_s
+                self._left_alone_until_s = self._monotonic() + _LEFT_ALONE_S
+            if is_news:
                 _log.warning("bundles are not limited: Redis does not answer", error=type(error).__name__)
-            self._left_alone_until_s = self._monotonic() + _LEFT_ALONE_S
             return None
         if self._left_alone_until_s:
             _log.info("bundles are limited again")

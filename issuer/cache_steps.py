@@ -10,7 +10,7 @@ zeros stand for what does not belong there, and surplus shards go in the MULTI t
 rebuild that took the epoch away is begun again by the next turn of the publisher.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from issuer.errors import CacheMismatch
@@ -18,7 +18,13 @@ from issuer.register.keys import Keys
 from issuer.register.outbox import FeedPosition, Outbox
 from issuer.status_writer import Fence, StatusWriter
 from verifier.wire.status_record import RECORD_BYTES
-from verifier.wire.status_store import GATE_LIST_KEY, KEY_SET_KEY, SHARD_BYTES, status_key
+from verifier.wire.status_store import (
+    GATE_LIST_KEY,
+    KEY_SET_KEY,
+    SHARD_BYTES,
+    partition_of,
+    status_key,
+)
 
 MAX_DIFFERING_INDICES = 100
 _MAX_PROBLEMS = 100
@@ -55,19 +61,20 @@ CacheSteps = Callable[[Cache], Iterator[Progress]]
 
 def rebuild(cache: Cache) -> Iterator[Progress]:
     """Write every byte of Redis anew, and give it a new epoch."""
-    progress = Progress(shards_total=cache.outbox.count_shards())
-    while (number := cache.outbox.next_shard(progress.shards_done)) is not None:
-        shard = cache.outbox.read_shard(number)
-        cache.writer.write_shard(number, shard.content, cache.fences())
-        progress = _after_shard(progress, number, shard.record_count)
-        yield progress
-    surplus: list[int] = []
-    for keys in _surplus_keys(cache):
-        surplus += _clear(cache, keys)
-        yield progress
+    progress, surplus = yield from _write_status(cache)
     cache.writer.put_key_set(cache.keys.newest_key_set())
     if (gate_list := cache.gate_list()) is not None:
         cache.writer.write_gate_list(gate_list)
+    _give_epoch(cache, surplus)
+    yield replace(progress, is_done=True)
+
+
+def rebuild_status(cache: Cache) -> Iterator[Progress]:
+    """Do the same for status alone, and only in the partitions that there is something to write behind.
+
+    Others, and servers of a Cluster without any of these, may be silent.
+    """
+    progress, surplus = yield from _write_status(cache, cache.fences())
     _give_epoch(cache, surplus)
     yield replace(progress, is_done=True)
 
@@ -122,6 +129,31 @@ def _compare(cache: Cache, *, is_repairing: bool) -> Iterator[Progress]:
     yield replace(progress, is_done=True, is_repaired=is_repaired)
 
 
+def _write_status(
+    cache: Cache, partitions: Iterable[int] | None = None
+) -> Generator[Progress, None, tuple[Progress, Sequence[int]]]:
+    """Write every shard anew, of some partitions or of all; return the progress, and surplus shards."""
+    progress = Progress(shards_total=cache.outbox.count_shards())
+    while (number := cache.outbox.next_shard(progress.shards_done)) is not None:
+        record_count = 0
+        if _has_fence(cache, number):
+            shard = cache.outbox.read_shard(number)
+            cache.writer.write_shard(number, shard.content, cache.fences())
+            record_count = shard.record_count
+        progress = _after_shard(progress, number, record_count)
+        yield progress
+    surplus: list[int] = []
+    for keys in _surplus_keys(cache, partitions):
+        surplus += _clear(cache, keys)
+        yield progress
+    return progress, surplus
+
+
+def _has_fence(cache: Cache, shard: int) -> bool:
+    """Tell whether a shard lies in a partition that is written: a silent one has its turn later."""
+    return partition_of(shard, cache.writer.partitions) in cache.fences()
+
+
 def _mismatches(cache: Cache) -> Sequence[str]:
     found = (
         (partition, cache.writer.mismatch(partition, fence))
@@ -164,9 +196,9 @@ def _after_shard(progress: Progress, number: int, record_count: int) -> Progress
     )
 
 
-def _surplus_keys(cache: Cache) -> Iterator[Sequence[bytes]]:
+def _surplus_keys(cache: Cache, partitions: Iterable[int] | None = None) -> Iterator[Sequence[bytes]]:
     """Give the keys of status that have no place there, page by page; a page may be empty."""
-    for page in cache.writer.status_keys():
+    for page in cache.writer.status_keys(partitions):
         yield [key for key in page if not _belongs(cache, key)]
 
 
@@ -184,7 +216,7 @@ def _clear(cache: Cache, keys: Sequence[bytes]) -> Sequence[int]:
         shard = cache.writer.shard_at(key)
         if shard is None:
             cache.writer.delete(key, cache.fences())
-        else:
+        elif _has_fence(cache, shard):
             cache.writer.write_shard(shard, b"", cache.fences())
             surplus.append(shard)
     return surplus

@@ -8,6 +8,8 @@ Redis is a cache. Each write first checks that Redis is as we left it (issuer/st
 was emptied, set back to a snapshot, or never written, it is rebuilt from the register, without an epoch
 until it is whole: verifiers keep their mirrors, and load it when it is done. Rows that are in the outbox
 when such a rebuild begins are covered by it, and dropped with it; what comes later is published behind it.
+Partitions on a node of a Cluster that is silent then are left out, with their rows, and as they were: when it
+answers again, they are as we left them, or rebuilt as well.
 A rebuild that an operator asks for, on a Redis that is as we left it, is a job that goes on in steps
 between batches and heartbeats (issuer/cache_steps.py), as checks and repairs do.
 
@@ -21,13 +23,14 @@ import threading
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import structlog
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from issuer.cache_job import CacheJob
-from issuer.cache_steps import Cache, CacheSteps, Progress, rebuild
+from issuer.cache_steps import Cache, CacheSteps, Progress, rebuild_status
 from issuer.errors import CacheMismatch, CacheUnavailable, FailedPrecondition, IssuerError
 from issuer.metrics import HEARTBEAT_AGE, OUTBOX_ROWS, UNPUBLISHED
 from issuer.register.keys import Keys
@@ -48,6 +51,10 @@ _STOP_WAIT_S = 5.0
 # a matter of 10 ms.
 _ROWS_PER_TURN = 4 * MAX_UPDATES_PER_ENTRY
 _COUNT_S = 1.0
+# Of a partition that we have not written yet: whatever is there does not match it.
+_NOT_WRITTEN = FeedPosition("not written", "0-0")
+
+_Reached = TypeVar("_Reached")
 
 _log = structlog.get_logger("issuer.publisher")
 
@@ -80,6 +87,7 @@ class Publisher:
         self._ahead_seq = 0  # of the last row that was published past those of such partitions
         self._mismatch: str | None = None  # why Redis is being rebuilt
         self._is_eviction_known = False
+        self._is_ours = False  # this Redis has taken status from us, so that it is no other issuer's
         # Shared with the threads that wait.
         self._published_seq = 0
         self._gate_list: bytes | None = None  # the one signed last
@@ -214,7 +222,12 @@ class Publisher:
         is_document_asked = self._is_document_asked() and not self._are_documents_silent
         is_heartbeat_due = self._monotonic() >= self._next_heartbeat_s or is_document_asked
         updates = _by_partition(batch.updates, self._writer.partitions)
-        positions = self._append(before, updates, is_heartbeat_due=is_heartbeat_due)
+        try:
+            positions = self._append(before, updates, is_heartbeat_due=is_heartbeat_due)
+        except RedisError:
+            if is_heartbeat_due:
+                self._try_documents_alone()
+            raise
         if left_out or self._silent:
             # Of the rows up to there some wait still.
             self._ahead_seq = max(self._ahead_seq, batch.last_seq)
@@ -251,21 +264,26 @@ class Publisher:
         """
         chosen = range(self._writer.partitions) if is_heartbeat_due else sorted(updates)
         asked = [partition for partition in chosen if partition not in self._silent]
-        reached = self._reach(asked, before, updates)
+        reached = self._write(asked, self._appending(before, updates))
+        return {**before, **{partition: reached[partition] for partition in updates if partition in reached}}
+
+    def _appending(
+        self, before: Mapping[int, FeedPosition], updates: Mapping[int, Sequence[tuple[int, int]]]
+    ) -> Callable[[int], FeedPosition]:
+        return lambda partition: self._writer.append(partition, before[partition], updates.get(partition, ()))
+
+    def _write(self, asked: Collection[int], write: Callable[[int], _Reached]) -> Mapping[int, _Reached]:
+        """Write to partitions, and note which are silent; raises RedisError when no server answered."""
+        reached = self._reach(asked, write)
         if asked and not reached:
             self._silent = frozenset()
             raise self._silence
         self._silent = self._silent.union(asked).difference(reached)
-        return {**before, **{partition: reached[partition] for partition in updates if partition in reached}}
+        return reached
 
-    def _reach(
-        self,
-        partitions: Iterable[int],
-        before: Mapping[int, FeedPosition],
-        updates: Mapping[int, Sequence[tuple[int, int]]],
-    ) -> Mapping[int, FeedPosition]:
-        """Write to partitions; return where the feeds stand of those that answered."""
-        reached: dict[int, FeedPosition] = {}
+    def _reach(self, partitions: Iterable[int], write: Callable[[int], _Reached]) -> Mapping[int, _Reached]:
+        """Write to partitions; return what came of it for those that answered."""
+        reached: dict[int, _Reached] = {}
         failed: set[object] = set()
         begun_s = self._monotonic()
         for partition in partitions:
@@ -273,9 +291,8 @@ class Publisher:
             if server in failed:  # it would take a second for each of its partitions
                 continue
             try:
-                reached[partition] = self._writer.append(
-                    partition, before[partition], updates.get(partition, ())
-                )
+                reached[partition] = write(partition)
+                self._is_ours = True
             except RedisError as error:
                 failed.add(server)
                 self._note_silence(error, begun_s)
@@ -285,7 +302,8 @@ class Publisher:
         """Send those that are silent their heartbeat, when it is time to: behind all that answer."""
         if not self._is_any_silent or self._monotonic() < self._ask_silent_at_s:
             return
-        self._silent = self._silent.difference(self._reach(sorted(self._silent), positions, {}))
+        reached = self._reach(sorted(self._silent), self._appending(positions, {}))
+        self._silent = self._silent.difference(reached)
         if self._are_documents_silent:
             self._try_documents()
 
@@ -309,23 +327,32 @@ class Publisher:
     def _is_document_asked(self) -> bool:
         return self._documents_asked != self._documents_put
 
-    def _try_documents(self) -> None:
+    def _try_documents(self, *, is_anew: bool = False) -> None:
         begun_s = self._monotonic()
         try:
-            self._put_documents()
+            self._put_documents(is_anew=is_anew)
         except RedisError as error:
             self._are_documents_silent = True
             self._note_silence(error, begun_s)
         else:
             self._are_documents_silent = False
 
-    def _put_documents(self) -> None:
+    def _try_documents_alone(self) -> None:
+        """Put them though no partition answers: the node of a Cluster that holds them may be another."""
+        if self._writer.has_one_server or not self._is_ours:
+            return
+        silence = self._silence
+        self._try_documents()
+        self._are_documents_silent, self._silence = False, silence
+
+    def _put_documents(self, *, is_anew: bool) -> None:
         with self._progress:
             asked, gate_list = self._documents_asked, self._gate_list
         # In this order: nobody takes a gate list before the key set with its signer.
         self._writer.put_key_set(self._keys.newest_key_set())
         if gate_list is not None:
-            self._writer.put_gate_list(gate_list)
+            put_gate_list = self._writer.write_gate_list if is_anew else self._writer.put_gate_list
+            put_gate_list(gate_list)
         with self._progress:
             self._documents_put = asked
             self._progress.notify_all()
@@ -346,27 +373,42 @@ class Publisher:
                 self._is_rebuilding = False
         if not progress.is_done:
             return
-        self._tell_published(last_seq)
-        self._mismatch, self._silent, self._are_documents_silent = None, frozenset(), False
-        self._note_heartbeat()
+        self._mismatch = None
+        if self._silent:
+            self._ahead_seq = max(self._ahead_seq, last_seq)
+        else:
+            self._tell_published(last_seq)
+        if not self._is_any_silent:
+            self._note_heartbeat()
         seconds = round(self._monotonic() - begun_s, 3)
         _log.info("rebuild of Redis done", records=progress.records, seconds=seconds)
-        if job := self._take_job():
+        if self._silent:
+            self._fail_job(self._silence)
+        elif job := self._take_job():
             job.was_rebuilt(progress, reason=reason)
 
     def _rebuild_without_epoch(self) -> tuple[int, Progress]:
         """Return the seq of the last row that is covered, and the progress: not done when told to stop."""
         last_seq = self._outbox.last_seq()  # before a record is read
-        begun = self._writer.begin_rebuild()
-        self._put_documents()
+        partitions = range(self._writer.partitions)
+        before = self._positions or {}
+        begun = self._write(partitions, self._writer.begin_partition)
+        silent = self._silent
+        # Of another number of partitions it would be the position of others.
+        known = before if len(before) == len(partitions) else {}
+        left = {partition: known.get(partition, _NOT_WRITTEN) for partition in silent}
+        self._try_documents(is_anew=True)
         cache = replace(
-            self._cache, fences=lambda: begun, adopt=lambda positions: self._settle(last_seq, positions)
+            self._cache,
+            fences=lambda: begun,
+            adopt=lambda positions: self._settle(last_seq, {**left, **positions}, without=silent),
         )
         progress = Progress()
-        for latest in rebuild(cache):
+        for latest in rebuild_status(cache):
             progress = latest
-            if self._is_document_asked():  # verifiers follow them, whether there is an epoch or not
-                self._put_documents()
+            # Verifiers follow them, whether there is an epoch or not.
+            if self._is_document_asked() and not self._are_documents_silent:
+                self._try_documents()
             if self._stopping.is_set():
                 break
         return last_seq, progress

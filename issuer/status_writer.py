@@ -4,8 +4,8 @@ Records and their feed entry go into one MULTI. A write that got lost on its way
 out, connect again, write newer things, and then the network delivers the old packet. So each MULTI is
 fenced by WATCH on epoch and feed, and each moves the feed on: whatever was sent before is refused by Redis
 from then on, and an old record never covers a newer one. The same WATCH makes the check of what is there,
-and the write, one. Only shards that are written while there is no epoch leave the feed as it is; they are
-fenced by the entry with which their rebuild began.
+and the write, one. And a Redis that lost a write, such as a replica that became the master without it, shows
+so by its feed; but a lost heartbeat is no loss.
 
 Every method raises redis.RedisError when Redis does not answer in time or answers with an error,
 CacheMismatch when Redis is not as the position says, and ForeignCache when another issuer's status is there.
@@ -15,7 +15,7 @@ import contextlib
 import re
 import secrets
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,7 @@ from verifier.wire.status_store import (
     GATE_LIST_KEY,
     KEY_SET_KEY,
     MAX_UPDATES_PER_ENTRY,
+    PARTITIONS_FIELD,
     RECORDS_PER_SHARD,
     SHARD_BYTES,
     UPDATES_FIELD,
@@ -56,6 +57,7 @@ _KEYS_PER_SCAN = 1_000
 _UPDATE_BYTES = 12
 _DROPS_NOTHING = "noeviction"
 _NOT_STATUS = "a key holds something else than status"
+_LACKS = "the feed lacks what was written"
 
 # KEYS are shards, ARGV the updates of each, as feed entries have them. As commands of their own 4 096 changes
 # all over a city took 17 ms, and take 7.5 ms like this. Beside a thread that computes, each packet in which
@@ -75,10 +77,9 @@ _Command = tuple[str | bytes | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """Where a rebuild stands that has taken a partition's epoch away."""
+    """A rebuild that has taken a partition's epoch away; the newest entry of the feed is to be its own."""
 
-    epoch: str  # which it will have
-    feed_id: bytes  # the entry with which it began; nobody else may write to the feed after it
+    epoch: str  # which the partition will have
 
 
 # What a write is fenced by.
@@ -98,12 +99,20 @@ class StatusWriter:
         # By partition: the entry that this process wrote last. A newer one is that of a second publisher,
         # such as one that took over while we were frozen: what we are about to write may be older than its.
         self._newest: dict[int, bytes] = {}
+        # The newest of those that came with more than a heartbeat: Redis must still have heard of it. The
+        # position that the register keeps does not know of shards that were written since.
+        self._needed: dict[int, bytes] = {}
         # The highest id of each feed that Redis told us, which it may have lost since.
         self._highest: dict[int, bytes] = {}
 
     def server_of(self, partition: int) -> object:
         """Return something that is the same for all partitions on one server, as far as is known."""
         return self._servers.known(feed_key(partition))
+
+    @property
+    def has_one_server(self) -> bool:
+        """Whether everything lies on one server, and not on the nodes of a Cluster."""
+        return not self._servers.is_cluster
 
     def append(
         self, partition: int, position: FeedPosition, updates: Sequence[tuple[int, int]]
@@ -114,7 +123,7 @@ class StatusWriter:
         writes nothing, when Redis has another epoch than ours or has lost entries that we wrote.
         """
         encoded = _encode(updates)
-        entries = [_entry(partition, position.epoch, entry) for entry in encoded or [b""]]
+        entries = [self._entry(partition, position.epoch, entry) for entry in encoded or [b""]]
         written = self._write(updates, b"".join(encoded))
         feed_id = self._transact(partition, *written, *entries, fence=position)
         return FeedPosition(position.epoch, feed_id.decode())
@@ -124,8 +133,20 @@ class StatusWriter:
 
         Verifiers that run keep their mirrors until there is an epoch again.
         """
+        return {partition: self.begin_partition(partition) for partition in range(self.partitions)}
+
+    def begin_partition(self, partition: int) -> Begun:
+        """Take the epoch of one partition away, as begin_rebuild() does."""
         epoch = self._new_epoch()
-        return {partition: self._take_epoch(partition, epoch) for partition in range(self.partitions)}
+        server = self._servers.of(feed_key(partition))
+        for key, kind in ((feed_key(partition), b"stream"), (epoch_key(partition), b"string")):
+            if server.type(key) not in (kind, b"none"):
+                server.delete(key)
+        # The entry says nothing to verifiers, and no more do those with the shards. It fences off writes of
+        # an earlier attempt; and as long as the newest is ours, nobody else rebuilds the same Redis, whose
+        # records would end up under our epoch, and no shard before it is lost.
+        self._transact(partition, ("DEL", epoch_key(partition)), self._entry(partition, epoch))
+        return Begun(epoch)
 
     def write_shard(
         self,
@@ -134,7 +155,7 @@ class StatusWriter:
         fences: Mapping[int, Fence],
         updates: Sequence[tuple[int, int]] = (),
     ) -> None:
-        """Write a whole shard; where there is an epoch, feed `updates`, which are records of it, as well.
+        """Write a whole shard, and feed `updates`, which are records of it.
 
         Where there is an epoch, zeros keep the shard as long as it was: verifiers do not load one that was
         cut.
@@ -144,13 +165,13 @@ class StatusWriter:
         if isinstance(fence, FeedPosition):
             content = content.ljust(self._length(shard), b"\0")
         command = ("SET", status_key(shard, self.partitions), content)
-        self._transact(partition, command, *_entries(partition, fence, updates), fence=fence)
+        self._transact(partition, command, *self._entries(partition, fence.epoch, updates), fence=fence)
 
     def delete(self, key: bytes, fences: Mapping[int, Fence]) -> None:
         """Delete a key that does not belong into the status, and is no shard: those go with the epoch."""
         for partition, fence in fences.items():
             if key.startswith(b"gatelight:{%d}:" % partition):
-                self._transact(partition, ("DEL", key), *_entries(partition, fence), fence=fence)
+                self._transact(partition, ("DEL", key), *self._entries(partition, fence.epoch), fence=fence)
                 return
         self._servers.of(key).delete(key)  # of a partition that we never write
 
@@ -172,7 +193,9 @@ class StatusWriter:
                 if partition_of(shard, self.partitions) == partition
             ]
             delete = [("DEL", *keys)] if keys else []
-            feed_id = self._transact(partition, *delete, set_epoch, _entry(partition, given), fence=fence)
+            feed_id = self._transact(
+                partition, *delete, set_epoch, self._entry(partition, given), fence=fence
+            )
             positions[partition] = FeedPosition(given, feed_id.decode())
         return positions
 
@@ -241,16 +264,18 @@ class StatusWriter:
             return str(mismatch)
         return None
 
-    def status_keys(self) -> Iterator[Sequence[bytes]]:
-        """Give the keys that look like those of status, page by page; a page may be empty."""
+    def status_keys(self, partitions: Iterable[int] | None = None) -> Iterator[Sequence[bytes]]:
+        """Give the keys that look like those of status, page by page; a page may be empty.
+
+        With `partitions`, servers that hold none of them may be silent; their keys are missing then.
+        """
+        needed = None if partitions is None else {self._servers.of(feed_key(one)) for one in partitions}
         for server in self._servers.all():
-            cursor = 0
-            while True:
-                page: Any = server.scan(cursor, match=_STATUS_KEYS, count=_KEYS_PER_SCAN)
-                cursor, found = page
-                yield [key for key in found if _STATUS_KEY.fullmatch(key)]
-                if cursor == 0:
-                    break
+            try:
+                yield from _status_keys_of(server)
+            except redis.RedisError:
+                if needed is None or server in needed:
+                    raise
 
     def shard_at(self, key: bytes) -> int | None:
         """Return which shard lies at a key; None for the key of no shard."""
@@ -316,19 +341,24 @@ class StatusWriter:
             begin = end
         return [("EVAL", _WRITE_RECORDS, len(keys), *keys, *of_shards)] if keys else []
 
-    def _take_epoch(self, partition: int, epoch: str) -> Begun:
-        server = self._servers.of(feed_key(partition))
-        for key, kind in ((feed_key(partition), b"stream"), (epoch_key(partition), b"string")):
-            if server.type(key) not in (kind, b"none"):
-                server.delete(key)
-        # The entry says nothing to verifiers. It fences off writes of an earlier attempt; and as long as it
-        # is the newest, nobody else rebuilds the same Redis, whose records would end up under our epoch.
-        return Begun(
-            epoch, self._transact(partition, ("DEL", epoch_key(partition)), _entry(partition, epoch))
-        )
+    def _entry(self, partition: int, epoch: str, encoded: bytes = b"") -> _Command:
+        """Return the command that adds an entry to a feed; without updates it is a heartbeat."""
+        trim = ("MAXLEN", "~", FEED_MAX_ENTRIES)
+        fields = (EPOCH_FIELD, epoch, PARTITIONS_FIELD, self.partitions)
+        updates = (UPDATES_FIELD, encoded) if encoded else ()
+        return ("XADD", feed_key(partition), *trim, "*", *fields, *updates)
+
+    def _entries(
+        self, partition: int, epoch: str, updates: Sequence[tuple[int, int]] = ()
+    ) -> Sequence[_Command]:
+        """Return the commands that feed any number of updates, or a heartbeat."""
+        return [self._entry(partition, epoch, entry) for entry in _encode(updates) or [b""]]
 
     def _transact(self, partition: int, *commands: _Command, fence: Fence | None = None) -> Any:
-        """Carry out one MULTI, unless somebody else writes meanwhile; return its last reply."""
+        """Carry out one MULTI, of which the last command feeds, unless somebody else writes meanwhile.
+
+        Returns the id of its last entry.
+        """
         with self._connection(partition) as connection:
             lost = self._look(connection, partition, fence)
             if lost is not None:
@@ -338,8 +368,11 @@ class StatusWriter:
             )  # until Redis answers, nobody knows which is the newest
             *_, replies = _ask(connection, (("MULTI",), *commands, ("EXEC",)))
         # Redis carries out the rest of a MULTI of which one command fails.
-        has_fed = bool(replies) and commands[-1][0] == "XADD" and isinstance(replies[-1], bytes)
-        if newest := replies[-1] if has_fed else newest:
+        if replies and isinstance(replies[-1], bytes):
+            newest = replies[-1]
+            if len(commands) > 1:
+                self._needed[partition] = newest
+        if newest:
             self._newest[partition] = self._highest[partition] = newest
         if replies is None:
             raise WatchError("somebody else writes to the feed")
@@ -376,11 +409,14 @@ class StatusWriter:
             ours = self._newest.get(partition)
             if ours is not None and _order(newest[0][0].decode()) > _order(ours.decode()):
                 raise CacheMismatch("somebody else wrote to the feed")
+            needed = self._needed.get(partition)
+            if needed is not None and _order(newest[0][0].decode()) < _order(needed.decode()):
+                raise CacheMismatch(_LACKS)
             highest = self._highest.get(partition)
             if highest is not None and _order(newest[0][0].decode()) < _order(highest.decode()):
                 return highest
-        elif isinstance(fence, Begun) and (not newest or newest[0][0] != fence.feed_id):
-            raise WatchError("somebody else writes to the feed")
+        elif isinstance(fence, Begun) and (not newest or newest[0][0] != self._newest.get(partition)):
+            raise WatchError("somebody else writes to the feed, or it lacks what the rebuild has written")
         return None
 
     def _refuse_foreign(self, partition: int, epoch: bytes | None) -> None:
@@ -408,6 +444,16 @@ class StatusWriter:
             pool.release(connection)
 
 
+def _status_keys_of(server: redis.Redis) -> Iterator[Sequence[bytes]]:
+    cursor = 0
+    while True:
+        page: Any = server.scan(cursor, match=_STATUS_KEYS, count=_KEYS_PER_SCAN)
+        cursor, found = page
+        yield [key for key in found if _STATUS_KEY.fullmatch(key)]
+        if cursor == 0:
+            return
+
+
 def _eviction_policy(server: redis.Redis) -> str | None:
     try:
         memory: Any = server.info("memory")
@@ -424,13 +470,6 @@ def _ask(connection: AbstractConnection, commands: Sequence[_Command]) -> list[A
     return [connection.read_response() for _ in commands]
 
 
-def _entry(partition: int, epoch: str, encoded: bytes = b"") -> _Command:
-    """Return the command that adds an entry to a feed; without updates it is a heartbeat."""
-    fields = (UPDATES_FIELD, encoded) if encoded else ()
-    trim = ("MAXLEN", "~", FEED_MAX_ENTRIES)
-    return ("XADD", feed_key(partition), *trim, "*", EPOCH_FIELD, epoch, *fields)
-
-
 def _behind(lost: bytes, commands: Sequence[_Command]) -> tuple[_Command, ...]:
     """Return the commands with the first entry of a feed behind one that was lost.
 
@@ -441,14 +480,6 @@ def _behind(lost: bytes, commands: Sequence[_Command]) -> tuple[_Command, ...]:
     first = next(at for at, command in enumerate(commands) if command[0] == "XADD")
     entry = tuple(following if part == "*" else part for part in commands[first])
     return (*commands[:first], entry, *commands[first + 1 :])
-
-
-def _entries(partition: int, fence: Fence, updates: Sequence[tuple[int, int]] = ()) -> Sequence[_Command]:
-    """Return the commands that feed any number of updates, or a heartbeat; none while there is no epoch."""
-    if isinstance(fence, Begun):
-        return ()
-    encoded = _encode(updates) or [b""]
-    return [_entry(partition, fence.epoch, entry) for entry in encoded]
 
 
 def _encode(updates: Sequence[tuple[int, int]]) -> Sequence[bytes]:
@@ -472,7 +503,7 @@ def _check(epoch: Any, newest: Any, expected: FeedPosition) -> None:
     if epoch != expected.epoch.encode():
         raise CacheMismatch("the epoch is another one")
     if not newest or _order(newest[0][0].decode()) < _order(expected.feed_id):
-        raise CacheMismatch("the feed lacks what was written")
+        raise CacheMismatch(_LACKS)
 
 
 def _order(feed_id: str) -> tuple[int, int]:

@@ -72,14 +72,32 @@ def unseen(recording: Recording, thresholds: Iterable[Threshold | ThresholdResul
     return [f"nobody watched the servers, so nobody knows {', '.join(names)}"]
 
 
+def unpushed(recording: Recording) -> list[str]:
+    """Return why the run proves nothing of servers: its generators cannot send as much as was asked for.
+
+    That is, they reach less against a server that does nothing, and more than a hundredth was late or missed.
+    A lower ceiling alone says nothing: what was sent when it was due was sent. Empty where they can.
+    """
+    run, ceiling = _Run(recording), recording.ceiling
+    if ceiling is None or recording.plan.arrivals == "closed" or ceiling.per_s >= run.asked_per_s:
+        return []
+    behind = run.total.late + run.total.missed
+    if behind <= _FEW_LATE * run.total.due:
+        return []
+    return [
+        f"the generators reach {ceiling.per_s:,.0f}/s with an empty server, where {run.asked_per_s:,.0f}/s "
+        f"were asked for: {behind:,} of {run.total.due:,} scans were late or missed"
+    ]
+
+
 def limited_by(recording: Recording) -> str:
     """Return who kept the run from more, with figures; "" if nobody did. The first of these that holds:
 
     - "machine: ...": generators and servers shared one, and used nearly all of its cores at the peak. Neither
       can be blamed for what came of that.
     - "generator: ...": many arrivals were late or missed, one stood still for a time, used nearly a whole
-      core, or reaches little more against a server that does nothing. What was seen of the server then
-      proves nothing.
+      core, or reaches little more against a server that does nothing. Waits may be longer for that, never
+      shorter, since they count from when a scan was due; but fewer may have come at once than were to.
     - "server: ...": scans had to wait for others to be answered or got no verdict, or waits grew while the
       rate did not.
     """

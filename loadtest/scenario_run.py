@@ -143,6 +143,7 @@ def complete(recording: Recording, generated: Generated, ceiling: Ceiling | None
     recording.problems = [
         *(one for one in known if one not in unseen_by_generators),
         *measures.unseen(recording, limits),
+        *measures.unpushed(recording),
         *(f"{name} was never asked" for name in generated.never_asked),
     ]
     recording.thresholds = measures.judge(recording, limits)

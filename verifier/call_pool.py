@@ -7,8 +7,9 @@ switches of threads: an empty call at 64 streams costs 92 microseconds and 2 swi
 150 and 8.
 
 Where calls have waited for a thread too long, a new one is refused when its headers come: without its
-message and without a thread, whatever waits. Calls of suspects (verifier.shedding) get a thread when no
-others wait, those of forgers a few a second.
+message and without a thread, whatever waits. So is one for which there is no place (verifier.places); the
+second call of a caller waits behind the first ones of others. Calls of suspects (verifier.shedding) get a
+thread when no others wait, those of forgers a few a second.
 
 This needs grpcio's inner parts, whose shape may change with any release. `submit` looks at what it is given,
 and does not touch what it does not know: such a call runs as on grpcio's own pool. The tests of silent peers
@@ -22,9 +23,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent import futures
+from contextlib import AbstractContextManager, ExitStack
 from queue import SimpleQueue
 from typing import Any
 
+import grpc
 import grpc._server as inner
 import structlog
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
@@ -35,18 +38,29 @@ from verifier.shedding import FORGERS_PATIENCE, FORGERS_PAUSE_S, Suspects
 
 _LOOKS_PER_LIMIT = 4
 _IS_KNOWN = all(
-    hasattr(inner, name) for name in ("_receive_message", "_abort", "_CLOSED", "_RECEIVE_MESSAGE_TOKEN")
+    hasattr(inner, name)
+    for name in ("_receive_message", "_abort", "_Context", "_CLOSED", "_RECEIVE_MESSAGE_TOKEN")
 )
-_REFUSAL = "refusal"
+_REFUSAL, _PLACE = "refusal", "place"
 _CODES = {int(code): code for code in cygrpc.StatusCode}
 
 _log = structlog.get_logger("verifier")
 
 
-def refusable(method: Callable[..., Any], refusal: Callable[[], CallError]) -> Callable[..., Any]:
-    """Return a servicer's method that a CallPool refuses by `refusal` when calls have waited too long."""
+Place = Callable[[grpc.ServicerContext], AbstractContextManager[int]]
+
+
+def refusable(
+    method: Callable[..., Any], refusal: Callable[[], CallError], *, place: Place | None = None
+) -> Callable[..., Any]:
+    """Return a servicer's method that a CallPool refuses by `refusal` when calls have waited too long.
+
+    With `place`, a call is within that from when its headers come to its end; it gives how many calls its
+    caller has by then. Where it raises CallError, the call is refused at once.
+    """
     behaviour = functools.partial(method)
     setattr(behaviour, _REFUSAL, refusal)
+    setattr(behaviour, _PLACE, place)
     return behaviour
 
 
@@ -76,7 +90,7 @@ class CallPool(futures.ThreadPoolExecutor):
         # A token for each call that waits, False for a thread that is to end.
         self._tokens: SimpleQueue[bool] = SimpleQueue()
         self._waiting: deque[tuple[float, Callable[[], None]]] = deque()
-        self._suspects_waiting: deque[tuple[float, Callable[[], None]]] = deque()
+        self._waiting_behind: deque[tuple[float, Callable[[], None]]] = deque()
         self._forgers_waiting: deque[tuple[float, Callable[[], None]]] = deque()  # without tokens
         self._has_forgers = threading.Event()
         self._is_paced = False
@@ -91,7 +105,7 @@ class CallPool(futures.ThreadPoolExecutor):
 
     def backlog(self) -> int:
         """Return how many calls have come with their message and wait for a thread."""
-        return len(self._waiting) + len(self._suspects_waiting) + len(self._forgers_waiting)
+        return len(self._waiting) + len(self._waiting_behind) + len(self._forgers_waiting)
 
     def silent(self) -> int:
         """Return how many calls have come without their message."""
@@ -103,10 +117,14 @@ class CallPool(futures.ThreadPoolExecutor):
             return super().submit(fn, *args, **kwargs)
         in_pool, event, state, behaviour, _, deserialize, serialize = args
         queue = self._queue(event.call.peer().decode()) if self._suspects else self._waiting
-        refusal = getattr(behaviour, _REFUSAL, None)
-        if refusal is not None and self._is_long(queue):
-            return _refuse(state, event.call, refusal())
-        done = _Done()
+        try:
+            if (refusal := getattr(behaviour, _REFUSAL, None)) is not None and self._is_long(queue):
+                raise refusal()
+            done, number = _begin(behaviour, event, state)
+        except CallError as error:
+            return _refuse(state, event.call, error)
+        # One caller's many hold up nobody's first.
+        queue = self._waiting_behind if number > 1 else queue
         receive = inner._receive_message(state, event.call, deserialize)
 
         def on_message(message_event: Any) -> Any:
@@ -169,9 +187,9 @@ class CallPool(futures.ThreadPoolExecutor):
         if connection not in self._suspects:
             return self._waiting
         if not self._suspects.is_forger(connection):
-            return self._suspects_waiting
+            return self._waiting_behind
         self._is_paced = self._is_paced or self._start(self._pace, "pace")
-        return self._forgers_waiting if self._is_paced else self._suspects_waiting
+        return self._forgers_waiting if self._is_paced else self._waiting_behind
 
     def _pace(self) -> None:
         """Queue calls of forgers behind all others, as many as may go."""
@@ -179,7 +197,7 @@ class CallPool(futures.ThreadPoolExecutor):
             self._has_forgers.clear()
             while self._forgers_waiting and not self._stopping.is_set():
                 if self._suspects.may_forger_go():
-                    self._suspects_waiting.append(self._forgers_waiting.popleft())
+                    self._waiting_behind.append(self._forgers_waiting.popleft())
                     self._tokens.put(True)
                 else:
                     self._stopping.wait(FORGERS_PAUSE_S)
@@ -198,7 +216,7 @@ class CallPool(futures.ThreadPoolExecutor):
         try:
             return self._waiting.popleft()[1]
         except IndexError:
-            return self._suspects_waiting.popleft()[1]
+            return self._waiting_behind.popleft()[1]
 
     def _run(self) -> None:
         while self._tokens.get():
@@ -219,6 +237,16 @@ class CallPool(futures.ThreadPoolExecutor):
             call.cancel()
 
 
+def _begin(behaviour: Callable[..., Any], event: Any, state: Any) -> "tuple[_Done, int]":
+    """Return what tells when a call is done, and how many calls its caller has; raises CallError."""
+    place: Place | None = getattr(behaviour, _PLACE, None)
+    if place is None:
+        return _Done(), 1
+    entered = ExitStack()
+    number = entered.enter_context(place(inner._Context(event, state, None)))
+    return _Done(entered.close), number
+
+
 def _refuse(state: Any, call: Any, error: CallError) -> "_Done":
     """End a call whose headers have come; grpcio holds the lock of its state."""
     state.trailing_metadata = retry_advice(error)
@@ -231,11 +259,13 @@ def _refuse(state: Any, call: Any, error: CallError) -> "_Done":
 class _Done:
     """What grpcio asks of a future: it has one callback, given before the call's message comes."""
 
-    __slots__ = ("_callback", "_is_done")
+    __slots__ = ("_callback", "_is_done", "_leave")
 
-    def __init__(self) -> None:
+    def __init__(self, leave: Callable[[], None] | None = None) -> None:
+        """`leave` is called when it is done, before the callback."""
         self._callback: Callable[[Any], object] | None = None
         self._is_done = False
+        self._leave = leave
 
     def add_done_callback(self, callback: Callable[[Any], object]) -> None:
         self._callback = callback
@@ -247,6 +277,8 @@ class _Done:
         try:
             run(*arguments)
         finally:
+            if self._leave is not None:
+                self._leave()
             self._is_done = True
             if self._callback is not None:
                 self._callback(self)

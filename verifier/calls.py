@@ -3,7 +3,7 @@
 1. check the request and find the gate       nothing is verified before every scan of the call is sound
 2. verify                                    verifier.service
 3. one entry a window, where the gate asks   verifier.access.entries
-4. append to the scan log                    one write a call, before the reply
+4. append to the scan log                    one write a call, before the reply, or before a batch gives up
 5. count, and reply
 
 An engine turns bytes into messages and CallError into its own way to end a call, and bounds how many calls
@@ -138,13 +138,16 @@ class Calls:
                     where = f"scans[{len(gates)}]."
                     raise
             response = pb.VerifyCodesResponse()
-            entries = []
-            for position, (scan, gate) in enumerate(zip(scans, gates, strict=True)):
-                if position % _SCANS_PER_LOOK == 0 and not is_active():
-                    raise late()  # noqa: TRY301
-                entries.append(self._answer(scan, gate, response.verdicts.add()))
-            if self._journal is not None:
-                self._journal.append(b"".join(entries))
+            entries: list[bytes] = []
+            try:
+                for position, (scan, gate) in enumerate(zip(scans, gates, strict=True)):
+                    if position % _SCANS_PER_LOOK == 0 and not is_active():
+                        raise late()
+                    entries.append(self._answer(scan, gate, response.verdicts.add()))
+            finally:
+                # Also of a batch that ends in the middle: its codes are used, and its verdicts counted.
+                if self._journal is not None and entries:
+                    self._journal.append(b"".join(entries))
         except Exception as error:  # noqa: BLE001 - as in verify_code
             raise self._failure(error, where) from None
         return response

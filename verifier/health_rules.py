@@ -118,6 +118,9 @@ _CAUSES = {
     Trouble.REDIS_LOADING: "Redis is loading its data",
     Trouble.REDIS_READ_ONLY: "Redis takes no writes (it is a replica)",
     Trouble.REDIS_OUT_OF_MEMORY: "Redis is out of memory",
+    Trouble.REDIS_STOPS_WRITES: (
+        "Redis takes no writes for now (its dump fails, MISCONF, or it has too few replicas, NOREPLICAS)"
+    ),
     Trouble.REDIS_REFUSED: "Redis refuses us",
     Trouble.NOT_STATUS: "what lies in Redis is not what the issuer writes",
     Trouble.NOT_TRUSTED: "what lies in Redis is not signed by whom it must be",
@@ -140,6 +143,10 @@ _ADVICE = {
     Trouble.REDIS_LOADING: "it ends by itself; Redis needs no disk here, so `save ''` spares that",
     Trouble.REDIS_READ_ONLY: "name its master in --redis-url, or its Sentinels",
     Trouble.REDIS_OUT_OF_MEMORY: "give it more maxmemory; is `gatelight-issuer archive` running?",
+    Trouble.REDIS_STOPS_WRITES: (
+        "the verifier's log says which: make room on its disk, or spare the dump (`save ''`), as Redis needs "
+        "none here; or bring its replicas back"
+    ),
     Trouble.REDIS_REFUSED: "look at user, password and ACL; the verifier's log names the error",
     Trouble.NOT_STATUS: "find who else writes there, then `gatelight-issuer cache check --apply`",
     Trouble.NOT_TRUSTED: (
@@ -196,6 +203,7 @@ _ENDS_HEARTBEATS = (
     Trouble.REDIS_TIMEOUT,
     Trouble.REDIS_LOADING,
     Trouble.REDIS_OUT_OF_MEMORY,
+    Trouble.REDIS_STOPS_WRITES,
 )
 
 _OLD_BECAUSE = (
@@ -229,6 +237,11 @@ _RULES = (
         "key_set", "ended", "key_set_left_seconds", lambda value: value <= 0,
         "the key set has ended: all gates are closed until the root has signed a new one "
         "(`gatelight-issuer key-set export`, `sign`, `import`)",
+    ),
+    _Rule(
+        "key_set", "not_yet", "key_set_starts_in_seconds", lambda value: value > 0,
+        "the key set is not in force for another {value}, and until then all gates are closed: this "
+        "machine's clock is slow, or the issuer's is fast; compare clocks, and set the wrong one right",
     ),
     _Rule(
         "gate_list", "ending", "gate_list_left_seconds", lambda value: 0 < value <= GATE_LIST_LEFT_S,
@@ -334,7 +347,10 @@ def in_words(seconds: float) -> str:
 def _of_workers(seen: Seen) -> Iterator[Problem]:
     serving, wanted = seen.value("workers_serving") or 0, seen.value("workers") or 0
     if not serving:
-        text = "no worker gives verdicts, gates are closed: what is missing stands below, and in the log"
+        text = (
+            "no worker gives verdicts, gates are closed: what is missing stands below, and in the log; if "
+            "nothing is, they are just starting, or hang: then they are ended and started again in 10 s"
+        )
         yield Problem("workers", "none", None, text)
     elif serving < wanted:
         text = (

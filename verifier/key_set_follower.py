@@ -103,6 +103,16 @@ class KeySets:
         except NotReady:
             return self._taken_sets[0].expires_at if self._taken_sets else None
 
+    def starts_at(self, now: int) -> int | None:
+        """Return when one is in force next, Unix seconds; None where one is at `now`, or none is to be."""
+        try:
+            self.in_force(now)
+        except NotReady:
+            starts = [one.issued_at - _CLOCK_SKEW_S for one in self._taken_sets]
+            if starts and starts[0] > now:
+                return min(start for start in starts if start > now)
+        return None
+
     def in_force(self, now: int) -> KeySet:
         """Return the key set in force at `now`, Unix seconds; raises NotReady.
 
@@ -148,21 +158,30 @@ class KeySetFollower:
         self._key_sets = key_sets
         self._publish = publish
         self._clock = clock
+        self._is_unpublished = False  # what was taken last could not be published yet
 
     def close(self) -> None:
         """Close the connection."""
         self._redis.close()
 
     def refresh(self) -> None:
-        """Read Redis once; raises redis.RedisError, StatusMissing or KeySetError.
+        """Read Redis once; raises redis.RedisError, StatusMissing, KeySetError, or what `publish` raises.
 
-        The key set is then as it was.
+        The key set is then as it was, and what could not be published is tried again first.
         """
+        self._publish_taken()
         # A byte more than a key set may have: enough to see that it is none, whatever lies there.
         signed = self._redis.getrange(KEY_SET_KEY, 0, MAX_SIGNED_KEY_SET_BYTES)
         if not isinstance(signed, bytes) or not signed:
             raise StatusMissing("Redis holds no key set: the issuer has not written it")
         now = None if self._clock is None else int(self._clock())
         if self._key_sets.offer(signed, now):
-            self._publish(self._key_sets.signed)
-            _log.info("key set taken", version=self._key_sets.version)
+            self._is_unpublished = True
+            self._publish_taken()
+
+    def _publish_taken(self) -> None:
+        if not self._is_unpublished:
+            return
+        self._publish(self._key_sets.signed)
+        self._is_unpublished = False
+        _log.info("key set taken", version=self._key_sets.version)

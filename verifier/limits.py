@@ -29,6 +29,10 @@ class Limits:
     batch_threads: int = 2  # grpcio engine
     max_batch_backlog: int = 32  # VerifyCodes calls that may wait; a full one takes a tenth of a second
     max_unfinished_batches: int = 64  # Envoy engine: VerifyCodes calls whose message is still coming
+    # Of one gate or one connection, as with lanes; a VerifyCodes call is counted from its headers to its
+    # answer. A quarter of those above, and half of those that may wait: others have places left. A caller's
+    # second waits behind the first of others.
+    max_batches_per_caller: int = 16
     max_connections: int = 4_096
     known_codes: int = 16_384  # codes remembered as verified, 7.5 MB; 0: none
     max_streams_per_connection: int = 128

@@ -1,7 +1,8 @@
 """A step done again and again in a thread of its own, whatever it raises.
 
 The threads that keep mirror and key set current must never die: the gates would go on with old status
-and a revoked key for good. Trouble is logged when it begins, changes or ends, not at every attempt.
+and a revoked key for good. Trouble is logged when it begins, shows in a new way or ends, and not at every
+attempt.
 
 How a loop is, is known from outside it (health): a step that hangs tells nobody by itself.
 """
@@ -13,7 +14,11 @@ from collections.abc import Callable
 import redis
 import structlog
 
-from verifier.trouble import WELL, PartHealth, Trouble, classify
+from verifier.trouble import WELL, PartHealth, Trouble, classify, reply_code
+
+# So many texts of each kind are logged until a step goes well: they may name one host after another, or be
+# new at every attempt.
+_MOST_TEXTS = 8
 
 _log = structlog.get_logger("verifier")
 
@@ -41,7 +46,7 @@ class Loop:
         self._retry_s = retry_s
         self._longest_step_s = longest_step_s
         self._monotonic = monotonic
-        self._trouble: str | None = None
+        self._told: dict[Trouble, set[str]] = {}  # what was logged since the last step that went well
         self._kind: Trouble | None = None
         self._well_at_s = monotonic()  # the end of the last step that went well
         self._step_at_s: float | None = None  # when the step under way began
@@ -92,30 +97,33 @@ class Loop:
                 self._step()
             except Exception as error:  # noqa: BLE001 - see the top of this file
                 self._kind = classify(error)
-                self._report(_describe(error))
+                self._report(self._kind, _describe(error))
                 pause_s = self._retry_s
             else:
                 self._kind, self._well_at_s = None, self._monotonic()
-                self._report(None)
+                self._report_well()
                 pause_s = self._pause_s
             self._took_s = self._monotonic() - begun_at_s
             self._step_at_s = None
             if pause_s and not self._stopping.is_set():
                 self._woken.wait(pause_s)
 
-    def _report(self, trouble: str | None) -> None:
-        if trouble == self._trouble:
-            return
-        self._trouble = trouble
-        if trouble is None:
+    def _report(self, kind: Trouble, text: str) -> None:
+        told = self._told.setdefault(kind, set())
+        if text not in told and len(told) < _MOST_TEXTS:
+            told.add(text)
+            _log.warning("trouble", part=self._name, trouble=text)
+
+    def _report_well(self) -> None:
+        if self._told:
+            self._told.clear()
             _log.info("recovered", part=self._name)
-        else:
-            _log.warning("trouble", part=self._name, trouble=trouble)
 
 
 def _describe(error: Exception) -> str:
-    # A lost connection names the address. Other errors of Redis may quote what was sent: their type says
+    # A lost connection names the address. Other errors of Redis may quote what was sent: type and code say
     # enough.
     if isinstance(error, redis.RedisError) and not isinstance(error, redis.ConnectionError):
-        return type(error).__name__
+        code = reply_code(error)
+        return f"{type(error).__name__}: {code}" if code else type(error).__name__
     return f"{type(error).__name__}: {error}"

@@ -45,9 +45,11 @@ _log = structlog.get_logger("verifier")
 def serve(settings: VerifierSettings, *, load: Callable[[], VerifierSettings]) -> None:
     """Serve until SIGTERM or SIGINT. `load` reads the settings anew.
 
-    Raises SettingsError when it cannot begin, and WorkersFailed when workers die again and again.
+    A second signal ends the process at once, by that signal. Raises SettingsError when it cannot begin, and
+    WorkersFailed when workers die again and again.
     """
-    with Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+    # A second one waits for no disk and no Redis; workers die with their supervisor.
+    with Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, is_second_final=True) as signals:
         _serve(settings, load, signals)
     _log.info("verifier stopped")
 
@@ -130,12 +132,13 @@ def _serve(settings: VerifierSettings, load: Callable[[], VerifierSettings], sig
             skew=skew,
             rows=shared.rows,
         )
-        with serve_metrics(settings.metrics_listen, collector):
-            following.start()
-            supervisor.run()
-        following.finish()
-        if tracing is not None:
-            tracing.close()
+        with contextlib.ExitStack() as at_end:
+            if tracing is not None:
+                at_end.callback(tracing.close)
+            with serve_metrics(settings.metrics_listen, collector):
+                following.start()
+                at_end.callback(following.finish)
+                supervisor.run()
 
 
 class _Reload:

@@ -9,10 +9,16 @@ feed was trimmed beyond the last entry seen. Never when Redis vanishes, is empty
 the mirror stays, and its age grows until proof comes that it is current. Nor does it go back in time: a
 Redis that was set back, also to before its last rebuild, is not loaded until the issuer has rebuilt it. Nor
 is one whose shards were cut since an earlier load, so that records are gone: within an epoch they only grow.
+
+A load that Redis answered, and that was of no use, is made again after seconds only, or in another epoch: a
+city's shards are 200 MB, for every verifier. One that a lost connection ended is made again at once.
 """
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
+import redis
 import structlog
 
 from verifier.errors import StatusUnavailable
@@ -24,8 +30,21 @@ from verifier.wire.status_store import RECORDS_PER_SHARD, decode_updates
 
 # Ages are known to the time that a reply takes. A load refused for less is made at the next heartbeat.
 _CLOCK_TOLERANCE_S = 1.0
+# What Redis holds is mended by a rebuild, and then the epoch changes; the rest is a matter of patience.
+_FIRST_WAIT_S = 1.0
+_LONGEST_WAIT_S = 16.0
 
 _log = structlog.get_logger("verifier.mirror")
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """A load that was of no use."""
+
+    error: Exception
+    epoch: bytes
+    wait_s: float
+    until_s: float  # on the clock of ages
 
 
 class MirrorFollower:
@@ -46,6 +65,7 @@ class MirrorFollower:
         self._followed: Position | None = None  # None: the mirror has to be loaded
         self._last_seen: Position | None = None  # the same, but kept while the mirror waits to be loaded
         self._lengths: dict[int, int] = {}  # of the shards, in bytes, when they were loaded last
+        self._failure: _Failure | None = None  # since the last load that went well
         # For metrics, since the start.
         self.loads = 0
         self.gaps = 0  # the feed went on without us: it was trimmed, or cut
@@ -67,20 +87,39 @@ class MirrorFollower:
         noted = self._reader.position()
         if self._is_set_back(noted):
             raise StatusUnavailable("Redis was set back to an earlier state: waiting for a rebuild")
+        failure = self._failure
+        if failure is not None and failure.epoch != noted.epoch:
+            failure = None
+        if failure is not None and self._monotonic() < failure.until_s:
+            raise failure.error.with_traceback(None)
+        try:
+            self._load_from(noted)
+        except redis.ConnectionError:
+            raise
+        except (redis.RedisError, StatusUnavailable) as error:
+            wait_s = _FIRST_WAIT_S if failure is None else min(2 * failure.wait_s, _LONGEST_WAIT_S)
+            self._failure = _Failure(error, noted.epoch, wait_s, self._monotonic() + wait_s)
+            raise
+
+    def _load_from(self, noted: Position) -> None:
         table = self._new_table()
+        is_same_epoch = self._last_seen is not None and self._last_seen.epoch == noted.epoch
+        due = deque(sorted(self._lengths.items()) if is_same_epoch else ())
         lengths: dict[int, int] = {}
         left_out = 0
         for shard, content in self._reader.shards():
             lengths[shard] = len(content)
+            # Here already, so that what is of no use is not read to its end.
+            while due and due[0][0] <= shard:
+                self._require_uncut(*due.popleft(), lengths)
             left_out += table.load_shard(shard, content)
+        for shard, length in due:
+            self._require_uncut(shard, length, lengths)
         loaded = self._reader.position()
         if loaded.epoch != noted.epoch or loaded.entry_id < noted.entry_id:
             raise StatusUnavailable("Redis was rebuilt or set back while it was being loaded")
-        if self._last_seen is not None and self._last_seen.epoch == noted.epoch:
-            for shard, length in self._lengths.items():
-                if self._has_records(shard, lengths.get(shard, 0), length):
-                    raise StatusUnavailable(f"shard {shard} was cut: waiting for a rebuild")
         self._lengths = lengths
+        self._failure = None
         # As old as what was noted: the shards took their time, and are no newer for it.
         self._mirror.swap_in(table, noted.current_at_s)
         self._followed = self._last_seen = noted
@@ -89,15 +128,16 @@ class MirrorFollower:
         _log.info("mirror loaded", status_age_s=round(self._monotonic() - noted.current_at_s, 3))
         _warn_of(left_out)
 
-    def _has_records(self, shard: int, begin: int, end: int) -> bool:
-        """Tell whether the mirror has records in a part of a shard, from byte to byte.
+    def _require_uncut(self, shard: int, length: int, lengths: Mapping[int, int]) -> None:
+        """Raise StatusUnavailable where the mirror has records in what a shard of `length` bytes has lost.
 
         Without, nothing is lost with that part, and no rebuild might ever come.
         """
         table = self._mirror.table
         first = shard * RECORDS_PER_SHARD
-        indices = range(first + begin // RECORD_BYTES, first + end // RECORD_BYTES)
-        return table is not None and any(map(table.record, indices))
+        indices = range(first + lengths.get(shard, 0) // RECORD_BYTES, first + length // RECORD_BYTES)
+        if table is not None and any(map(table.record, indices)):
+            raise StatusUnavailable(f"shard {shard} was cut: waiting for a rebuild")
 
     def _is_set_back(self, noted: Position) -> bool:
         seen = self._last_seen

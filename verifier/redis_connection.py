@@ -79,6 +79,11 @@ class RedisServers:
             case Form.CLUSTER:
                 self._cluster = ClusterMap(self._url.hosts, self._asking)
 
+    @property
+    def is_cluster(self) -> bool:
+        """Whether keys lie on several servers at a time."""
+        return self._cluster is not None
+
     def of(self, key: str | bytes) -> redis.Redis:
         """Return a client of the server that holds a key; raises redis.RedisError where nobody says which."""
         if self._cluster is None:

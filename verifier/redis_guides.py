@@ -6,8 +6,8 @@ itself: its nodes refuse what they do not hold, and say who does.
 
 Whoever is asked has a quarter of a second to take the connection, and as long again for each reply; a second
 after the first question nobody else is asked, so silent ones cost the caller a second and a half at most, and
-those who want to know the same meanwhile wait with it. Looking up a name is not in it: that takes as long as
-the system lets it, and addresses are the safer choice.
+those who want to know the same meanwhile wait with it, and hear what it heard. Looking up a name is not in
+it: that takes as long as the system lets it, and addresses are the safer choice.
 """
 
 import contextlib
@@ -76,14 +76,22 @@ class MasterGuide:
         self._master: Address | None = None
         self._is_misled = False
         self._check_at_s = 0.0
+        self._failed_at_s = 0.0
 
     def address(self) -> Address:
         """Return the master; raises NoMaster."""
         if (known := self._master) is not None:
             return known
+        came_at_s = self._monotonic()
         with self._asking:
             if self._master is None:
-                self._master = self._named(_ALL_ASKED_S)
+                if came_at_s < self._failed_at_s:  # somebody asked while we waited for our turn
+                    raise self._no_master()
+                try:
+                    self._master = self._named(_ALL_ASKED_S)
+                except NoMaster:
+                    self._failed_at_s = self._monotonic()
+                    raise
             return self._master
 
     def is_current(self, address: Address) -> bool:
@@ -121,13 +129,17 @@ class MasterGuide:
         for client in tuple(self._clients):
             with contextlib.suppress(redis.RedisError):
                 found: Any = client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)  # type: ignore[no-untyped-call]
-                if found:
-                    self._check_at_s = self._monotonic() + _CHECK_S
-                    return Address(found[0].decode(), int(found[1]))
+                match found:
+                    case [bytes(host), bytes(port)] if port.isdigit():  # whatever else answers is no Sentinel
+                        self._check_at_s = self._monotonic() + _CHECK_S
+                        return Address(host.decode(errors="replace"), int(port))
             self._clients.append(self._clients.pop(0))
             if self._monotonic() >= ends_at_s:
                 break
-        raise NoMaster(f"no Sentinel names a master of {self._service}")
+        raise self._no_master()
+
+    def _no_master(self) -> NoMaster:
+        return NoMaster(f"no Sentinel names a master of {self._service}")
 
 
 class ClusterMap:
@@ -145,6 +157,7 @@ class ClusterMap:
         self._asking = threading.Lock()
         self._holders: list[Address | None] = [None] * SLOTS
         self._is_stale = True
+        self._failed_at_s = 0.0
 
     def holder(self, slot: int) -> Address:
         """Return the node that holds a slot; asks if the map is stale. Raises NoMaster."""
@@ -181,9 +194,16 @@ class ClusterMap:
         """Ask for the whole map if it is stale; raises NoMaster."""
         if not self._is_stale:
             return
+        came_at_s = self._monotonic()
         with self._asking:
             if self._is_stale:
-                self._read()
+                if came_at_s < self._failed_at_s:  # somebody asked while we waited for our turn
+                    raise NoMaster("no node of the Cluster answers")
+                try:
+                    self._read()
+                except NoMaster:
+                    self._failed_at_s = self._monotonic()
+                    raise
                 self._is_stale = False
 
     def _read(self) -> None:

@@ -9,13 +9,15 @@ of Sentinels, where they want any, stand behind the `?` as `sentinel_username=` 
 other options of redis-py may; what verifier/redis_connection.py sets itself, such as timeouts, stays.
 """
 
+import inspect
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
-from redis.connection import parse_url
+from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection, parse_url
 
 _ADVICE = (
     "expected a URL such as redis://host:6379/0, redis+sentinel://host:26379,host:26379/service or "
@@ -25,6 +27,8 @@ _SENTINEL_PORT = 26_379
 _REDIS_PORT = 6_379
 # What a client of ours decides for itself, whatever a URL says.
 _OURS = ("host", "port", "path", "connection_class")
+_LIKE_AN_OPTION = re.compile("[a-z_]+")
+_OF_SENTINELS = ("sentinel_username", "sentinel_password")
 
 
 class Address(NamedTuple):
@@ -55,12 +59,17 @@ class RedisUrl:
 
     @classmethod
     def parse(cls, url: str) -> "RedisUrl":
-        """Raises ValueError, whose text has nothing of the URL in it."""
+        """Raises ValueError, whose text has nothing of the URL in it but the name of an unknown option."""
         try:
-            return _parse(url)
+            read = _parse(url)
+            unknown = _unknown_options(url, read.form)
         except (ValueError, TypeError, KeyError):
             # redis-py's own text quotes the URL, and a piece of the password with it.
             raise ValueError(_ADVICE) from None
+        if unknown:
+            # Else it would be found out at the first connection, and again at each.
+            raise ValueError(f"expected options of redis-py behind the ?, got {unknown[0]}")
+        return read
 
 
 def _parse(url: str) -> RedisUrl:
@@ -84,9 +93,7 @@ def _parse(url: str) -> RedisUrl:
     # redis-py reads all the rest, options of TLS included, from the URL of one server.
     options = parse_url(f"{kind}://{user}{at}host/{''.join(database)}?{parts.query}")  # type: ignore[no-untyped-call]
     sentinel_options = {
-        name.removeprefix("sentinel_"): options.pop(name)
-        for name in ("sentinel_username", "sentinel_password")
-        if name in options
+        name.removeprefix("sentinel_"): options.pop(name) for name in _OF_SENTINELS if name in options
     }
     for name in _OURS:
         options.pop(name, None)
@@ -102,6 +109,22 @@ def _parse(url: str) -> RedisUrl:
         options,
         {**shared, **sentinel_options},
     )
+
+
+def _unknown_options(url: str, form: Form) -> Sequence[str]:
+    """Return the names of options that no connection takes; raises ValueError where one may be a secret."""
+    scheme, _, rest = url.partition("://")
+    query = urlsplit(f"//{rest}").query
+    kinds = {"unix": UnixDomainSocketConnection, "rediss": SSLConnection}
+    kind: type = kinds.get(scheme.partition("+")[0], Connection)
+    known = {"max_connections"}.union(_OF_SENTINELS if form is Form.SENTINEL else ())
+    for one in kind.__mro__:
+        known.update(inspect.signature(one).parameters)
+    unknown = [name for name in parse_qs(query) if name not in known]
+    # The ? stands in a password, perhaps.
+    if unknown and ("@" in query or not _LIKE_AN_OPTION.fullmatch(unknown[0])):
+        raise ValueError(_ADVICE)
+    return unknown
 
 
 def _address(host: str, default_port: int) -> Address:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
+from contextlib import AbstractContextManager
 from typing import Any, NoReturn, TypeVar
 
 import grpc
@@ -11,11 +12,11 @@ from verifier.access.callers import Credentials
 from verifier.call_error import CallError
 from verifier.call_pool import refusable
 from verifier.calls import Calls, late
-from verifier.counters import MethodPlace
-from verifier.lane_places import LanePlaces
+from verifier.counters import Counter, MethodPlace
 from verifier.limits import MAX_BATCH_BYTES, MAX_SCAN_BYTES, Limits
 from verifier.open_lanes import OpenLanes
 from verifier.own_pool import on_own_pool
+from verifier.places import Places
 from verifier.retry_advice import retry_advice
 from verifier.shedding import Suspects
 from verifier.v1 import verifier_pb2 as pb
@@ -58,7 +59,13 @@ class VerifierServicer:
         self._credentials = credentials
         self._is_overloaded = is_overloaded
         self._suspects = suspects
-        self._places = LanePlaces(calls, limits)
+        self._lane_places = Places(
+            calls,
+            most=limits.max_streams,
+            per_caller=limits.max_streams_per_caller,
+            counter=Counter.STREAMS_OPEN,
+        )
+        self._batch_places = Places(calls, per_caller=limits.max_batches_per_caller)
         self._lanes = OpenLanes()
 
     def verify_code(
@@ -102,7 +109,7 @@ class VerifierServicer:
                 raise self._calls.overloaded()
             _require_active(context)
             caller = self._calls.identify(self._credentials(context))
-            with self._places.place(caller, context.peer()):
+            with self._lane_places.place(caller, context.peer()):
                 for request, come_ns in self._lanes.requests(requests, context):
                     scan = _readable(request).scan
                     self._counters.begin()
@@ -119,6 +126,10 @@ class VerifierServicer:
     def end_idle_lanes(self) -> None:
         """End the streams on which nothing is under way; to be called again and again while draining."""
         self._lanes.end_idle()
+
+    def _batch_place(self, context: _Context) -> AbstractContextManager[int]:
+        caller = self._calls.identify(self._credentials(context))
+        return self._batch_places.place(caller, context.peer())
 
     def handlers(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
         """Return the methods by name."""
@@ -146,7 +157,10 @@ class VerifierServicer:
                 response_serializer=pb.VerifyCodeResponse.SerializeToString,
             ),
             "VerifyCodes": grpc.unary_unary_rpc_method_handler(
-                on_own_pool(refusable(self.verify_codes, self._calls.overloaded), self._batch_pool),
+                on_own_pool(
+                    refusable(self.verify_codes, self._calls.overloaded, place=self._batch_place),
+                    self._batch_pool,
+                ),
                 request_deserializer=reader(pb.VerifyCodesRequest, MAX_BATCH_BYTES, begin),
                 response_serializer=pb.VerifyCodesResponse.SerializeToString,
             ),

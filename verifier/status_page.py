@@ -166,6 +166,9 @@ def _signed(seen: SeenMetrics, name: str, metric: str) -> Line:
     text = f"version {version:.0f}, {_ends(left_s)}" if version and left_s is not None else "none"
     values = {"version": version, "left_s": left_s}
     if metric == "key_set":
+        starts_in_s = values["starts_in_s"] = seen.value("key_set_starts_in_seconds")
+        if starts_in_s:
+            text += f", not in force for another {in_words(starts_in_s)}"
         refused = values["refused"] = seen.value("key_sets_refused_total")
         if refused:
             text += f", {refused:.0f} refused"

@@ -16,6 +16,7 @@ from verifier.wire.status_record import RECORD_BYTES
 from verifier.wire.status_store import (
     EPOCH_FIELD,
     MAX_SHARD,
+    PARTITIONS_FIELD,
     SHARD_BYTES,
     UPDATES_FIELD,
     epoch_key,
@@ -30,6 +31,8 @@ BLOCK_MS = 2_000
 _REPLY_MARGIN_S = 1.0
 # 3 MiB of updates at most: a mirror that fell behind catches up in large steps, in bounded memory.
 ENTRIES_PER_PAGE = 64
+# By so much two Redis servers may differ when one takes over from the other: less than a heartbeat.
+_SKEW_S = 1.0
 # 8 MiB a round trip. Indices are dense, so shards have no gaps: a whole round of nothing is the end.
 _SHARDS_PER_READ = 16
 _ENTRY_ID = re.compile(rb"(\d{1,20})-(\d{1,20})")
@@ -71,7 +74,7 @@ class Page:
     entries: Sequence[FeedEntry]
     epoch: bytes | None  # the epoch after reading
     is_continuous: bool  # nothing can be missing between the entry asked from and these
-    current_at_s: float | None  # as in Position, for the last entry of the epoch; None without one
+    current_at_s: float | None  # as in Position, for the last entry of the epoch; None: none, or unknown
 
 
 class StatusReader:
@@ -102,9 +105,14 @@ class StatusReader:
         self._partition = partition
         self._partitions = partitions
         self._monotonic = monotonic
+        self._looked: tuple[EntryId, float] | None = None  # which entry was the newest, and when
 
     def position(self) -> Position:
-        """Return where the feed stands now."""
+        """Return where the feed stands now.
+
+        Of an entry from the future of Redis's clock nobody knows how old it is, so the next one is waited
+        for, up to `block_ms`, and returned; raises StatusUnavailable when none comes.
+        """
         asked_at_s = self._monotonic()
         with self._redis.pipeline() as pipeline:
             pipeline.get(epoch_key(self._partition))
@@ -118,7 +126,20 @@ class StatusReader:
         entry = _entry(*newest[0])
         if entry.epoch != epoch:
             raise StatusUnavailable("the newest entry of the feed is of another epoch")
-        return Position(epoch, entry.entry_id, asked_at_s - _age_s(entry.entry_id, redis_time))
+        # Shards would be looked for where they are not, and be taken for empty.
+        partitions = newest[0][1].get(PARTITIONS_FIELD)
+        if partitions not in (None, str(self._partitions).encode()):
+            raise StatusUnavailable("the status in Redis is of another number of --partitions than ours")
+        current_at_s = self._current_at_s(entry.entry_id, redis_time, asked_at_s)
+        self._looked = entry.entry_id, asked_at_s
+        if current_at_s is not None:
+            return Position(epoch, entry.entry_id, current_at_s)
+        page = self.read_feed(entry.entry_id)
+        if page.epoch != epoch or page.current_at_s is None:
+            raise StatusUnavailable(
+                "the newest entry of the feed is from the future: waiting for a further one"
+            )
+        return Position(epoch, page.entries[-1].entry_id, page.current_at_s)
 
     def shards(self) -> Iterator[tuple[int, bytes]]:
         """Return number and bytes of each shard, in order; a shard may end early, the rest being zeros."""
@@ -143,6 +164,7 @@ class StatusReader:
     def read_feed(self, after: EntryId) -> Page:
         """Wait up to `block_ms` for entries after `after` and return what came, possibly nothing."""
         key = feed_key(self._partition)
+        looked_at_s = self._monotonic()
         reply: Any = self._redis.xread({key: str(after)}, count=ENTRIES_PER_PAGE, block=self._block_ms)
         # Asked for after the reading: Redis trims from the oldest end, so while `after` itself is still
         # there, nothing behind it was trimmed before we read.
@@ -155,8 +177,22 @@ class StatusReader:
         entries = [_entry(entry_id, fields) for _, entries in reply for entry_id, fields in entries]
         # What somebody else wrote into the feed is no proof that our issuer lives.
         ours = [entry.entry_id for entry in entries if entry.epoch == epoch]
-        current_at_s = asked_at_s - _age_s(ours[-1], redis_time) if ours else None
+        current_at_s = self._current_at_s(ours[-1], redis_time, asked_at_s) if ours else None
+        if 0 < len(entries) < ENTRIES_PER_PAGE:  # all there was
+            self._looked = entries[-1].entry_id, looked_at_s
         return Page(entries, epoch, bool(anchor), current_at_s)
+
+    def _current_at_s(
+        self, entry_id: EntryId, redis_time: tuple[int, int], asked_at_s: float
+    ) -> float | None:
+        """Return when an entry was written, on our clock of ages, or a moment before; None: nobody knows."""
+        seconds, microseconds = redis_time
+        age_s = seconds + microseconds / 1e6 - entry_id.unix_ms / 1e3
+        if age_s >= -_SKEW_S:
+            return asked_at_s - max(0.0, age_s)
+        # Redis keeps ids in order when its clock is set back: such an entry may have been there for hours. If
+        # it was not there when we looked last, it came since then.
+        return self._looked[1] if self._looked is not None and entry_id > self._looked[0] else None
 
     def close(self) -> None:
         """Close the connections."""
@@ -172,9 +208,3 @@ def _entry_id(encoded: bytes) -> EntryId:
     if found is None:
         raise StatusUnavailable("an entry of the feed has an id that no Redis gives")
     return EntryId(int(found[1]), int(found[2]))
-
-
-def _age_s(entry_id: EntryId, redis_time: tuple[int, int]) -> float:
-    seconds, microseconds = redis_time
-    # Redis keeps ids in order when its clock is set back; an entry is then from its future, and new.
-    return max(0.0, seconds + microseconds / 1e6 - entry_id.unix_ms / 1e3)

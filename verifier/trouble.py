@@ -1,7 +1,7 @@
 """What fails, and how: the parts of a verifier that may, and the few kinds of trouble to be told apart.
 
 An error becomes its kind here and nowhere else, by its type and, for an error reply of Redis, by the reply's
-first word: never by other text, which may quote what was sent. Metrics carry part and kind.
+code word: never by other text, which may quote what was sent. Metrics carry part and kind.
 """
 
 import errno
@@ -40,7 +40,7 @@ class Part(StrEnum):
 
 
 class Trouble(StrEnum):
-    """How it fails. The order is that of numbers in shared memory."""
+    """How it fails. The order is that of numbers in shared memory: new ones come last."""
 
     REDIS_UNREACHABLE = "redis_unreachable"  # refused, reset, no route, no master
     REDIS_TIMEOUT = "redis_timeout"
@@ -56,6 +56,7 @@ class Trouble(StrEnum):
     DISK = "disk"
     STALLED = "stalled"  # nothing failed, and nothing came to its end either
     OTHER = "other"
+    REDIS_STOPS_WRITES = "redis_stops_writes"  # its own dump fails, or it has too few replicas
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +103,13 @@ _BY_REPLY = {
     "OOM": Trouble.REDIS_OUT_OF_MEMORY,
     "MASTERDOWN": Trouble.REDIS_UNREACHABLE,
     "CLUSTERDOWN": Trouble.REDIS_UNREACHABLE,
+    "MISCONF": Trouble.REDIS_STOPS_WRITES,
+    "NOREPLICAS": Trouble.REDIS_STOPS_WRITES,
     # Somebody else's value at a name of ours: to be mended as any other that is not status.
     "WRONGTYPE": Trouble.NOT_STATUS,
 }
+# What redis-py puts before a reply ends so where it came to one of several commands.
+_BEFORE_REPLY = " of pipeline caused error: "
 
 
 def classify(error: BaseException) -> Trouble:
@@ -113,12 +118,24 @@ def classify(error: BaseException) -> Trouble:
         if isinstance(error, kind):
             return trouble
     if isinstance(error, redis.RedisError):
-        return _BY_REPLY.get(_first_word(error), Trouble.REDIS_REFUSED)
+        return _BY_REPLY.get(reply_code(error), Trouble.REDIS_REFUSED)
     if isinstance(error, OSError):
         if is_disk_full(error):
             return Trouble.DISK_FULL
         return Trouble.OTHER if error.errno in _FEW else Trouble.DISK
     return Trouble.OTHER
+
+
+def reply_code(error: redis.RedisError) -> str:
+    """Return the code word of an error reply, such as WRONGTYPE; empty where there is none.
+
+    It is Redis's own, and no piece of what was sent.
+    """
+    if error.status_code is not None:  # redis-py has cut it off the text
+        return error.status_code
+    # Behind the last one: the command that stands before may quote anything.
+    word = str(error).rpartition(_BEFORE_REPLY)[2].partition(" ")[0].rstrip(":")
+    return word if word.isascii() and word.isalpha() and word.isupper() else ""
 
 
 def is_disk_full(error: OSError) -> bool:
@@ -136,7 +153,3 @@ def from_number(number: int) -> Trouble | None:
     if number == 0:
         return None
     return _KINDS[number - 1] if number <= len(_KINDS) else Trouble.OTHER
-
-
-def _first_word(error: redis.RedisError) -> str:
-    return str(error).partition(" ")[0].rstrip(":")

@@ -12,9 +12,11 @@ Whatever fails, Redis or the register, the batches stay in the stream and are ta
 already is stored once. Suspects are looked for before the acknowledgement, so none is missed either.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 
+import redis
 import structlog
 
 from issuer.archive import metrics
@@ -71,6 +73,15 @@ class Consumer:
 
     def turn(self) -> None:
         """Make a turn; raises redis.RedisError or RegisterUnavailable, and then the next one begins again."""
+        try:
+            self._turn()
+        except redis.RedisError:
+            # What waits in a stream that does not answer, nobody knows.
+            metrics.WAITING.set(math.nan)
+            metrics.LAG.set(math.nan)
+            raise
+
+    def _turn(self) -> None:
         if not self._stream.hold():
             metrics.WAITING.set(0)  # they are another archive's to tell of
             metrics.LAG.set(0)

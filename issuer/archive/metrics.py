@@ -8,10 +8,13 @@ DAMAGED = Counter("gatelight_archive_damaged_batches_total", "Batches of which s
 AHEAD = Counter(
     "gatelight_archive_scans_ahead_total", "Scans dated over a day ahead, stored as of when they came."
 )
-WAITING = Gauge("gatelight_archive_batches_waiting", "Batches in the stream that are not archived yet.")
+WAITING = Gauge(
+    "gatelight_archive_batches_waiting",
+    "Batches in the stream that are not archived yet; NaN: Redis is away.",
+)
 LAG = Gauge(
     "gatelight_archive_lag_seconds",
-    "How long the oldest batch that is not archived has been in the stream; 0: none waits.",
+    "How long the oldest batch that is not archived has been in the stream; 0: none, NaN: Redis is away.",
 )
 IS_WORKING = Gauge(
     "gatelight_archive_is_working", "1 while this archive works; 0 while it stands by, or Redis is away."

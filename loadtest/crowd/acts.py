@@ -44,7 +44,8 @@ def carry_out(name: str, hand: str, now: Callable[[], float]) -> DoneAct:
 def left_undone(acts: Iterable[Act], *, until: float, done: Iterable[str]) -> Sequence[str]:
     """Return which acts are still needed where a run was stopped: nothing of the user's stays frozen or dead.
 
-    `until` is the fraction of the run that has passed: what was due by then may have begun.
+    `until` is the fraction of the run that has passed: what was due by then may have begun. `done` has the
+    names of those that were done without a problem.
     """
     begun = [act.name.partition("-") for act in acts if act.at <= until]
     needed = [f"{_PUT_RIGHT[verb]}-{what}" for verb, _, what in begun if verb in _PUT_RIGHT]

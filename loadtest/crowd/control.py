@@ -130,6 +130,7 @@ class Control:
             self._problem(problem)
         self._look_for_gaps()
         self._look_for_people()
+        self._look_for_sites()
         passed_s = max(1.0, min(self.passed_s, options.scenario.duration_s))
         recording.generators = [
             Generator(one.name, one.cpu_s / passed_s, one.sites, one.longest_pause_s)
@@ -171,6 +172,7 @@ class Control:
         total, options = self.recording.total(), self.options
         if not total.due:
             self._problem("nobody came")
+        # Who was sent late was seen: the delay counts as waiting, so the server can only look worse for it.
         if total.missed > _MOST_MISSED * total.due:
             self._problem(f"the generators could not send {total.missed:,} of {total.due:,} scans")
         ended = total.right + total.wrong + total.failed + total.missed + total.missed_by_server
@@ -182,9 +184,17 @@ class Control:
         if is_whole and abs(total.due - planned) > noise:
             self._problem(f"{total.due:,} scans were due, where {planned:,.0f} were planned")
 
+    def _look_for_sites(self) -> None:
+        """Of a short run, those who would have come to a site are too few to be missed."""
+        opened = sum(one.sites for one in self._generators.values())
+        planned = self.options.most_sites
+        if self.passed_s >= self.options.scenario.duration_s and opened < planned:
+            self._problem(f"{opened} of {planned} sites were opened")
+
     def _put_servers_right(self) -> None:
-        """Thaw and start what a run that was stopped left frozen or dead."""
-        scenario, done = self.options.scenario, [act.name for act in self.recording.acts]
+        """Thaw and start what was left frozen or dead: the run was stopped, or an act could not be done."""
+        scenario = self.options.scenario
+        done = [act.name for act in self.recording.acts if not act.problem]
         for name in left_undone(scenario.acts, until=self.passed_s / scenario.duration_s, done=done):
             act = carry_out(name, self.options.hand, self._now)
             if act.problem:

@@ -79,6 +79,12 @@ class LoadOptions:
         share = self.openings.rate_at(at_s / self.scenario.duration_s)
         return max(1, round(share * self.scenario.sites))
 
+    @property
+    def most_sites(self) -> int:
+        """How many sites are open where most are."""
+        # Linear in between: the most is at a point.
+        return max(self.open_sites(at * self.scenario.duration_s) for at, _ in self.openings.points)
+
     def begun_sites(self, at_s: float) -> int:
         """Return how many sites have to be begun by then: those that open soon, too."""
         soon_s = at_s + _AHEAD_S if at_s > 0 else 0.0

@@ -31,6 +31,10 @@ class SceneBuilder(Protocol):
         """`engines` have a verifier each, or more, and so many credentials are in the city."""
 
 
+def _nothing(_: Scene) -> None:
+    """The healing takes the cause away at once."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One fault, done to the verifiers of all engines in a scene at once.
@@ -42,7 +46,8 @@ class Fault:
     meaning: str  # for people, one line
     strike: Callable[[Scene], object]  # returns when the fault is there; raises ProcessError
     heal: Callable[[Scene], object]  # returns when its cause is gone; raises ProcessError
-    # Whether a verifier's metrics say that something is wrong (signs.py); gone again after the healing.
+    # Whether a verifier's metrics say that something is wrong (signs.py); gone again after the healing. They
+    # are empty while it does not answer.
     sign: Callable[[Metrics], bool] | None = None
     # Or a counter that tells of it: it is higher than before the fault, and stays so. Without either, the
     # fault is to go by unnoticed.
@@ -51,6 +56,11 @@ class Fault:
     lasts_s: float = 0.3  # at least, also in the short version
     # Faults with the same builder are done to one scene, one after the other; each leaves it as it was.
     needs: SceneBuilder = tls_scene
+    # What the healing begins with; when it returns, the cause is still there. Raises ProcessError.
+    prepare_heal: Callable[[Scene], object] = _nothing
+    # To strike and to heal, verifiers are started anew: until gates are connected again, calls wait until
+    # their deadline. It is there when verifiers listen: what metrics said before was of the stop.
+    is_by_start: bool = False
     # Done to one engine after the other (Scene.engines_struck): the verifiers of the others stand in.
     is_in_turn: bool = False
 

@@ -32,8 +32,10 @@ _BATCH_TURN, _ONCE_TURN = 0, 5
 _LONGEST_CALL_S = 3
 _MOST_WAITING = 10_000
 # Enough for two calls, one after the other, and for what waits because all threads wait.
-_SETTLED_S = 10.0
+SETTLED_S = 10.0
 _LOOK_S = 0.005
+# Why there is no verdict, where it is no gRPC status: the call raised what it may not, or has not come back.
+_UNFORESEEN, _UNFINISHED = "UNFORESEEN", "UNFINISHED"
 # Different people of each kind whose codes are shown.
 _PEOPLE = 2_000
 _SCANS = 1_000
@@ -46,15 +48,16 @@ class Phase:
     latencies: Latencies = field(default_factory=Latencies)
     right: int = 0
     wrong: Counter[tuple[str, str]] = field(default_factory=Counter)  # by verdict expected and got
-    failed: Counter[str] = field(default_factory=Counter)  # by gRPC status: no verdict at all
+    # No verdict at all, by gRPC status, or UNFORESEEN with the exception's type, or UNFINISHED.
+    failed: Counter[str] = field(default_factory=Counter)
     oldest_status_s: float = 0.0
-    # Of these, what was right and says more than that a text is no code, and what failed; but for those that
-    # were answered when the next part had begun.
+    # Of these, what was right and says more than that a text is no code; but for those that were answered
+    # when the next part had begun.
     known_in_time: int = 0
-    failed_in_time: int = 0
     is_over: bool = False
-    calls_due: int = 0
-    calls_done: int = 0
+    # A code that is shown twice is due once.
+    scans_due: int = 0
+    scans_done: int = 0
 
     @property
     def scans(self) -> int:
@@ -69,7 +72,6 @@ class Phase:
         self.failed += other.failed
         self.oldest_status_s = max(self.oldest_status_s, other.oldest_status_s)
         self.known_in_time += other.known_in_time
-        self.failed_in_time += other.failed_in_time
 
 
 class Gates:
@@ -84,14 +86,16 @@ class Gates:
         connect_once: Callable[[], VerifierClient] | None = None,
         codes_for_once: Iterator[bytes] | None = None,
         knows_several: bool = False,
+        settled_s: float = SETTLED_S,
     ) -> None:
         """Ask `rate` calls a second over one client that `connect` makes; `scans` come again and again.
 
         With `connect_once`, the client of a gate where a code opens once, each of `codes_for_once` is shown
         there twice. `knows_several`: gates go from one verifier to another; while Redis is away, a code opens
-        once at each.
+        once at each. A call that is not over `settled_s` seconds after its phase has failed.
         """
         self._knows_several = knows_several
+        self._settled_s = settled_s
         self._connect, self._connect_once = connect, connect_once
         self._scans = scans
         self._codes_for_once = codes_for_once
@@ -124,19 +128,27 @@ class Gates:
         return phase
 
     def settle(self, phases: Sequence[Phase]) -> None:
-        """Return when the scans of these phases, which are over, have their answers or none."""
-        deadline = time.monotonic() + _SETTLED_S
-        while any(phase.calls_done < phase.calls_due for phase in phases) and time.monotonic() < deadline:
+        """Return when the scans of these phases, which are over, have their answers or none.
+
+        To be called once for each phase: what has not come back then has failed.
+        """
+        deadline = time.monotonic() + self._settled_s
+        while any(phase.scans_done < phase.scans_due for phase in phases) and time.monotonic() < deadline:
             time.sleep(_LOOK_S)
+        with self._counting:
+            for phase in phases:
+                if unfinished := phase.scans_due - phase.scans_done:
+                    phase.failed[_UNFINISHED] += unfinished
 
     def stop(self) -> None:
-        """Return when the last scan that was due has its answer."""
+        """Return when the last scan that was due has its answer, or is given up."""
         self._ending.set()
         self._pacing.join()
         for _ in self._threads:
             self._due.put(None)
+        deadline = time.monotonic() + self._settled_s
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, deadline - time.monotonic()))
         self._clients.close()
 
     def _pace(self) -> None:
@@ -147,27 +159,31 @@ class Gates:
                 return
             with self._counting:
                 phase = self._phase
-                phase.calls_due += 1
+                phase.scans_due += _count_of(number)
             try:
                 self._due.put_nowait((due_at_s, number, phase))
             except queue.Full:
                 self.missed += 1
-                phase.calls_due -= 1
+                with self._counting:
+                    phase.scans_due -= _count_of(number)
             number += 1
 
     def _ask_all(self) -> None:
         while (due := self._due.get()) is not None:
             due_at_s, number, phase = due
+            count = _count_of(number)
             try:
                 if number % _TURNS == _ONCE_TURN and self._codes_for_once is not None:
                     self._ask_once(self._codes_for_once, due_at_s, phase)
                 else:
-                    count = BATCH if number % _TURNS == _BATCH_TURN else 1
                     shown = [self._scans[(number * BATCH + one) % len(self._scans)] for one in range(count)]
                     self._ask(self._client, shown, due_at_s, phase)
+            except Exception as error:  # noqa: BLE001 - whatever it is, nobody got a verdict, and others scan on
+                with self._counting:
+                    phase.failed[f"{_UNFORESEEN} {type(error).__name__}"] += count
             finally:
                 with self._counting:
-                    phase.calls_done += 1
+                    phase.scans_done += count
 
     def _ask_once(self, codes: Iterator[bytes], due_at_s: float, phase: Phase) -> None:
         with self._counting:
@@ -177,7 +193,7 @@ class Gates:
             self._ask(self._once, [shown_again], time.monotonic(), phase)
 
     def _ask(self, client: VerifierClient, shown: Sequence[Scan], due_at_s: float, phase: Phase) -> bool:
-        """Return whether there was an answer."""
+        """Return whether there was an answer; what it may not raise goes through, uncounted."""
         try:
             if len(shown) == 1:
                 answers = [client.verify(shown[0].qr_text)]
@@ -186,14 +202,19 @@ class Gates:
         except VerifierClientError as error:
             with self._counting:
                 phase.failed[error.status] += len(shown)
-                phase.failed_in_time += 0 if phase.is_over else len(shown)
             return False
         took_s = time.monotonic() - due_at_s
+        answered = list(zip(shown, answers, strict=True))
         with self._counting:
             phase.latencies.record(took_s, len(shown))
-            for scan, answer in zip(shown, answers, strict=True):
+            for scan, answer in answered:
                 _count(phase, scan, answer, knows_several=self._knows_several)
         return True
+
+
+def _count_of(number: int) -> int:
+    """Return how many scans the call of that number has."""
+    return BATCH if number % _TURNS == _BATCH_TURN else 1
 
 
 def _count(phase: Phase, scan: Scan, answer: Answer, *, knows_several: bool) -> None:

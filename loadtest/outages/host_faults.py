@@ -21,7 +21,7 @@ from loadtest.outages.host_scene import (
     wait_until,
 )
 from loadtest.outages.scene import Verifier
-from loadtest.outages.signs import PREFIX, below
+from loadtest.outages.signs import PREFIX, below, is_gone
 from loadtest.processes import STOP_TIMEOUT_S, ProcessError
 
 # A worker that outlived its supervisor would open gates by a mirror that nobody keeps current.
@@ -130,10 +130,6 @@ def _are_descriptors_few(metrics: Metrics) -> bool:
     return metrics.get(f"{PREFIX}descriptors_open", 0.0) > _DESCRIPTORS_SHARE * limit
 
 
-def _is_gone(metrics: Metrics) -> bool:  # noqa: ARG001 - one that answers is there; who does not is noticed
-    return False
-
-
 def _nothing(scene: HostScene) -> None:
     """Leave it as it is."""
 
@@ -167,7 +163,7 @@ FAULTS: Sequence[Fault] = (
         "SIGTERM of a verifier, another one beside it",
         on_pair(_stop_supervisor),
         on_pair(_start_again),
-        _is_gone,
+        is_gone,
         needs=pair_scene,
         is_in_turn=True,
     ),
@@ -176,7 +172,7 @@ FAULTS: Sequence[Fault] = (
         "kill -9 of a supervisor, another verifier beside it",
         on_pair(_kill_supervisor),
         on_pair(_start_again),
-        _is_gone,
+        is_gone,
         needs=pair_scene,
         is_in_turn=True,
     ),

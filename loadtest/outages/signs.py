@@ -35,6 +35,11 @@ def below(name: str, limit: float) -> Sign:
     return lambda metrics: metrics.get(PREFIX + name, limit) < limit
 
 
+def is_gone(metrics: Metrics) -> bool:
+    """Tell whether a verifier does not even answer: the sign of faults that take it away."""
+    return not metrics
+
+
 def any_of(*signs: Sign) -> Sign:
     """Return the sign that one of these is seen."""
     return lambda metrics: any(sign(metrics) for sign in signs)

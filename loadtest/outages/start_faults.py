@@ -7,15 +7,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from loadtest.outages.fault import Fault, Meanwhile
-from loadtest.outages.host_scene import PairScene, on_pair, pair_scene
+from loadtest.outages.host_scene import PairScene, on_pair, pair_scene, wait_until
 from loadtest.outages.scene import Verifier
-from loadtest.outages.signs import below, in_trouble
+from loadtest.outages.signs import any_of, below, in_trouble
 from loadtest.processes import STOP_TIMEOUT_S
 from verifier.host.kept_state import MIRROR
 
 _HOUR_S, _DAY_S = 3_600.0, 86_400.0
 # Longer than a kept mirror is used (--state-max-age-s).
 _TOO_LONG_S = 2 * _DAY_S
+
+_IS_EMPTY = any_of(in_trouble("mirror", "not_there"), in_trouble("key_set", "not_there"))
 
 # What becomes of a folder of kept state between two runs.
 _Damage = Callable[[Path], object]
@@ -50,10 +52,26 @@ def _bring_redis_back(scene: PairScene) -> None:
     scene.office.start_redis()
 
 
-def _set_right_and_start(scene: PairScene) -> None:
-    """Do as the log advises where the time was wrong from the start: set it right and start them again."""
+def _bring_redis_back_empty(scene: PairScene) -> None:
+    """Start Redis, in which nobody writes anything, and wait until each verifier has seen that."""
+    scene.city.fall_silent()
+    scene.redis.restart()
+    wait_until(
+        lambda: all(_IS_EMPTY(one.metrics()) for one in scene.verifiers), "an empty Redis that is seen"
+    )
+
+
+def _write_again(scene: PairScene) -> None:
+    scene.city.speak_again()
+
+
+def _stop_all(scene: PairScene) -> None:
     for verifier in scene.verifiers:
         _stop(verifier)
+
+
+def _set_right_and_start(scene: PairScene) -> None:
+    """Do as the log advises where the time was wrong from the start: set it right and start them again."""
     scene.clock.set_ahead(0.0)
     scene.office.start_redis()
     scene.start_again(*scene.verifiers)
@@ -91,7 +109,8 @@ def _closed(
     name: str,
     meaning: str,
     start: Callable[[PairScene], None],
-    heal: Callable[[PairScene], None] = _bring_redis_back,
+    prepare_heal: Callable[[PairScene], None] = _bring_redis_back_empty,
+    heal: Callable[[PairScene], None] = _write_again,
 ) -> Fault:
     return Fault(
         name,
@@ -100,6 +119,8 @@ def _closed(
         on_pair(heal),
         below("workers_serving", 1),
         meanwhile=Meanwhile.CLOSED,
+        prepare_heal=on_pair(prepare_heal),
+        is_by_start=True,
         needs=pair_scene,
     )
 
@@ -127,12 +148,14 @@ FAULTS: Sequence[Fault] = (
         "start-too-late",
         "the same, two days later",
         _start_from(_leave, clock_s=_TOO_LONG_S),
+        _stop_all,
         _set_right_and_start,
     ),
     _closed(
         "start-too-early",
         "the same, the machine's clock being an hour behind",
         _start_from(_leave, clock_s=-_HOUR_S),
+        _stop_all,
         _set_right_and_start,
     ),
 )

@@ -3,6 +3,7 @@
 before    the gates scan, and no sign of the fault is there
 striking  until it is there
 during    until it was noticed, and as long as it is to last
+ending    what the healing begins with is done; the cause is still there
 healing   until it is gone: the signs as well, and a change of status made since has come to every verifier
 after     the gates go on
 """
@@ -12,16 +13,18 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+import grpc
 import psutil
 import redis
 
 from issuer.errors import CacheMismatch
 from loadtest.latency import Latencies
-from loadtest.outages.fault import Fault, Meanwhile
+from loadtest.outages.fault import Fault
 from loadtest.outages.gates import Gates, Phase
-from loadtest.outages.scene import Scene, Verifier
+from loadtest.outages.scene import Metrics, Scene, Verifier
 from loadtest.processes import ProcessError
 from verifier.client import VerifierClientError
 from verifier.verdict import Verdict
@@ -34,6 +37,10 @@ _CHANGE_LOOK_S = 0.01
 MOST_WAIT_S = 30.0
 # A change is lost when all is written anew right behind it: after so long it is made again.
 _CHANGE_AGAIN_S = 5.0
+# Gates try to connect at least every 1.2 s (verifier/client.py, with gRPC's jitter).
+_CONNECTED_S = 1.5
+_CLOSED = grpc.StatusCode.UNAVAILABLE.name
+_NOBODY_LISTENS = grpc.StatusCode.DEADLINE_EXCEEDED.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,7 @@ class Outcome:
     before: Phase
     striking: Phase
     during: Phase
+    ending: Phase
     healing: Phase
     after: Phase
     was_well: bool  # nothing was to be seen of the fault before it was there
@@ -54,7 +62,7 @@ class Outcome:
     @property
     def phases(self) -> Sequence[Phase]:
         """All parts, in their order."""
-        return self.before, self.striking, self.during, self.healing, self.after
+        return self.before, self.striking, self.during, self.ending, self.healing, self.after
 
     @property
     def scans(self) -> int:
@@ -68,16 +76,37 @@ class Outcome:
 
     @property
     def failed(self) -> int:
-        """How many scans got no verdict, where there was to be one."""
-        if self.fault.meanwhile is Meanwhile.AS_EVER:
-            return sum(phase.failed.total() for phase in self.phases)
-        return self.before.failed_in_time + self.after.failed.total()
+        """How many scans got no verdict, where there was to be one, or were refused as they may not be."""
+        return self.failures.total()
+
+    @property
+    def failures(self) -> Counter[str]:
+        """The same by gRPC status."""
+        found: Counter[str] = Counter()
+        for phase in self.phases:
+            right = self._right_failures(phase)
+            found.update({status: count for status, count in phase.failed.items() if status not in right})
+        return found
+
+    @property
+    def from_nothing(self) -> int:
+        """How many verdicts there were while nobody could know."""
+        return self.during.known_in_time + self.ending.known_in_time if self.fault.is_closed else 0
+
+    def _right_failures(self, phase: Phase) -> AbstractSet[str]:
+        """Return the gRPC statuses that may come in a part instead of a verdict."""
+        # Also who was due just before the fault is answered: it comes with a warning, or some time later.
+        if not self.fault.is_closed or phase is self.before or phase is self.after:
+            return frozenset()
+        if self.fault.is_by_start and phase is not self.during:
+            return {_CLOSED, _NOBODY_LISTENS}
+        return {_CLOSED}
 
     @property
     def p99s_ms(self) -> Sequence[float | None]:
         """p99 before, during with its begin and its end, and after, milliseconds; None without a verdict."""
         meanwhile = Latencies()
-        for phase in (self.striking, self.during, self.healing):
+        for phase in (self.striking, self.during, self.ending, self.healing):
             meanwhile.add(phase.latencies)
         return [one.percentile_ms(99) for one in (self.before.latencies, meanwhile, self.after.latencies)]
 
@@ -90,12 +119,11 @@ class Outcome:
             counts = {f"{got} for {expected}": count for (expected, got), count in kinds.items()}
             said.append(f"{self.wrong} wrong verdicts ({_counts(counts)})")
         if self.failed:
-            kinds_failed = sum((phase.failed for phase in self.phases), Counter())
-            said.append(f"{self.failed} scans without a verdict ({_counts(kinds_failed)})")
+            said.append(f"{self.failed} scans without a verdict ({_counts(self.failures)})")
         if not (self.before.scans and self.during.scans and self.after.scans):
             said.append("nobody scanned")
-        if self.fault.meanwhile is Meanwhile.CLOSED and self.during.known_in_time:
-            said.append(f"{self.during.known_in_time} verdicts from nothing")
+        if self.from_nothing:
+            said.append(f"{self.from_nothing} verdicts from nothing")
         if not self.was_well:
             said.append("metrics said so before")
         if (self.fault.sign or self.fault.rises) and self.noticed_after_s is None:
@@ -152,13 +180,20 @@ def _strike_and_heal(
         time.sleep(pace.beside_s)
         was_well = watcher.wait_until_well()
         striking = _begin_phase(gates)
-        watcher.begin()
+        if not fault.is_by_start:
+            watcher.begin()
         struck_at_s = time.monotonic()
         _do(fault.strike, scene)
+        if fault.is_by_start:
+            watcher.begin()
+            struck_at_s = time.monotonic()
+            time.sleep(_CONNECTED_S)
         during = _begin_phase(gates)
         lasts_until_s = time.monotonic() + pace.lasts_s
         noticed_at_s = watcher.wait_until_noticed() if fault.is_to_be_noticed else {}
         time.sleep(max(0.0, lasts_until_s - time.monotonic()))
+        ending = _begin_phase(gates)
+        _do(fault.prepare_heal, scene)
         healing = _begin_phase(gates)
         _do(fault.heal, scene)
         healed_at_s = time.monotonic()
@@ -169,7 +204,7 @@ def _strike_and_heal(
         _begin_phase(gates)
     finally:
         watcher.stop()
-    phases = (before, striking, during, healing, after)
+    phases = (before, striking, during, ending, healing, after)
     for engine, one in gates.items():
         one.settle([phase[engine] for phase in phases])
         if one.missed:
@@ -191,6 +226,7 @@ def _strike_and_heal(
             before=counted(engine, before),
             striking=counted(engine, striking),
             during=counted(engine, during),
+            ending=counted(engine, ending),
             healing=counted(engine, healing),
             after=counted(engine, after),
             was_well=engine in was_well,
@@ -227,8 +263,8 @@ class Watcher:
         self._most_wait_s, self._look_s = most_wait_s, look_s
         self._ending = threading.Event()
         self._changed = threading.Condition()
-        # By engine, on the monotonic clock: since when there is no sign, and when there was one first, or the
-        # count had risen.
+        # By engine, on the monotonic clock: since when all answer and show no sign, and when there was
+        # one first, or the count had risen.
         self._well_since_s: dict[str, float] = {}
         self._noticed_at_s: dict[str, float] = {}
         self._has_begun = False
@@ -266,11 +302,11 @@ class Watcher:
                 for verifier in self._scene.struck_verifiers()
             ]
             now_s = time.monotonic()
-            seen = {engine for engine, is_seen, _ in looks if is_seen}
-            noticed = {engine for engine, _, has_risen in looks if has_risen} | seen
+            unwell = {engine for engine, is_well, _ in looks if not is_well}
+            noticed = {engine for engine, _, is_noticed in looks if is_noticed}
             with self._changed:
                 for engine in self._scene.engines_struck:
-                    if engine in seen:
+                    if engine in unwell:
                         self._well_since_s.pop(engine, None)
                     else:
                         self._well_since_s.setdefault(engine, now_s)
@@ -280,17 +316,23 @@ class Watcher:
             self._ending.wait(self._look_s)
 
     def _ask(self, verifier: Verifier, has_begun: bool) -> tuple[bool, bool]:
-        """Return whether a verifier shows the sign, and whether the count has risen."""
+        """Return whether a verifier answers without the sign, and whether it tells of the fault."""
+        sign = self._fault.sign or _never
         try:
             metrics = verifier.metrics()
         except OSError:
-            # Who does not answer at all is noticed by every Prometheus.
-            return self._fault.sign is not None, False
+            # It is not well; but that tells of the fault only where the verifier itself is to be gone, and
+            # not where it is just started anew.
+            return False, sign({})
         count = metrics.get(self._fault.rises or "", 0.0)
         if not has_begun:
             self._before[verifier.address] = count
-        is_seen = self._fault.sign is not None and self._fault.sign(metrics)
-        return is_seen, count > self._before.get(verifier.address, 0.0)
+        is_seen = sign(metrics)
+        return not is_seen, is_seen or count > self._before.get(verifier.address, 0.0)
+
+
+def _never(_: Metrics) -> bool:
+    return False
 
 
 def _change_arrives(scene: Scene, deadline_s: float) -> Mapping[str, float]:

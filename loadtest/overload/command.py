@@ -16,6 +16,8 @@ ENGINES = ("grpcio", "envoy")
 FLOOD_FACTOR = 2.0
 _TABLE_WIDTH = 140  # also into a file
 _LEAST_SHARE = 0.9
+# Seven capacities in a row on a shared machine, with no overload between them, were 84 to 100 % of the best.
+_LEAST_LEFT = 0.7
 _MOST_REFUSAL_MS = 10.0
 _MOST_RECOVERY_S = 5.0
 _MOST_GROWTH_MIB = 512.0  # what ten thousand calls at once take
@@ -55,6 +57,7 @@ def missed_by(row: Row) -> list[str]:
     recovered = row.recovered_s is not None and row.recovered_s <= _MOST_RECOVERY_S
     bars = {
         f"goodput {row.share:.0%} of the peak, at least {_LEAST_SHARE:.0%}": row.share >= _LEAST_SHARE,
+        f"{row.left:.0%} of the capacity left, at least {_LEAST_LEFT:.0%}": row.left >= _LEAST_LEFT,
         f"refusals p99 {_ms(row.refusal_p99_ms)} ms, at most {_MOST_REFUSAL_MS:g}": (
             row.refusal_p99_ms is None or row.refusal_p99_ms <= _MOST_REFUSAL_MS
         ),
@@ -77,6 +80,7 @@ def missed_by_flood(flood: Flood) -> list[str]:
             before is not None and during is not None and during <= _MOST_HONEST_RATIO * before
         ),
         f"{flood.honest_not_right} honest scans without a verdict": not flood.honest_not_right,
+        f"{flood.failed} calls ended without a verdict or a refusal": not flood.failed,
         f"{flood.wrong} wrong verdicts": not flood.wrong,
     }
     return [f"{flood.engine}, forged codes: {what}" for what, is_met in bars.items() if not is_met]
@@ -85,14 +89,25 @@ def missed_by_flood(flood: Flood) -> list[str]:
 def _show(console: Console, rows: Sequence[Row], floods: Sequence[Flood]) -> None:
     table = Table(box=None, pad_edge=False)
     for column in (
-        *("engine", "times", "offered/s", "calls/s", "goodput/s", "of peak", "refused/s", "p50 ms", "p99 ms"),
+        *(
+            "engine",
+            "times",
+            "offered/s",
+            "calls/s",
+            "goodput/s",
+            "of peak",
+            "left",
+            "refused/s",
+            "p50 ms",
+            "p99 ms",
+        ),
         *("verdict p99 ms", "honest p99 ms", "MiB before", "peak", "recovered"),
     ):
         table.add_column(column, justify="left" if column == "engine" else "right")
     for row in rows:
         table.add_row(
             *(row.engine, f"{row.factor:g}", f"{row.offered:,.0f}", f"{row.calls:,.0f}"),
-            *(f"{row.goodput:,.0f}", f"{row.share:.0%}", f"{row.refused:,.0f}"),
+            *(f"{row.goodput:,.0f}", f"{row.share:.0%}", f"{row.left:.0%}", f"{row.refused:,.0f}"),
             *map(_ms, (row.refusal_p50_ms, row.refusal_p99_ms, row.verdict_p99_ms, row.honest_p99_ms)),
             *(f"{row.rss_before:.0f}", f"{row.rss_peak:.0f}"),
             _seconds(row.recovered_s),

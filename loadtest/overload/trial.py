@@ -56,7 +56,8 @@ class Row:
     offered: float
     calls: float  # that reached the server, with those after a refusal
     goodput: float
-    peak: float
+    capacity_before: float
+    capacity_after: float
     refused: float
     refusal_p50_ms: float | None
     refusal_p99_ms: float | None
@@ -72,8 +73,14 @@ class Row:
 
     @property
     def share(self) -> float:
-        """The goodput as a share of the capacity."""
-        return self.goodput / self.peak if self.peak else 0.0
+        """The goodput as a share of the larger capacity: who is left crippled shall not look better."""
+        peak = max(self.capacity_before, self.capacity_after)
+        return self.goodput / peak if peak else 0.0
+
+    @property
+    def left(self) -> float:
+        """What is left of the capacity after it, as a share."""
+        return self.capacity_after / self.capacity_before if self.capacity_before else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,20 @@ class Flood:
     honest_p99_ms: float | None
     honest_not_right: int
     wrong: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """What was run for one overload, and measured beside it."""
+
+    before: Sequence[Outcome]  # saturate()
+    crowd: Outcome
+    beside: Outcome  # with its scans
+    after: Sequence[Outcome]
+    begins_at_s: float  # on the monotonic clock
+    rss_before: float  # MiB
+    rss_peak: float
 
 
 class Trial:
@@ -98,56 +119,36 @@ class Trial:
         self._scan = Messages(city).scan
         self._forged = _forge(self._scan)
 
-    def capacity(self) -> float:
-        """Return how many right verdicts a second a closed crowd gets, the best of some rounds."""
-        return max(self._run(_CAPACITY_S, per_s=0).right / _CAPACITY_S for _ in range(_CAPACITY_ROUNDS))
+    def saturate(self) -> Sequence[Outcome]:
+        """Return what closed crowds get, in some rounds."""
+        return [self._run(_CAPACITY_S, per_s=0) for _ in range(_CAPACITY_ROUNDS)]
 
     def overload(self, factor: float, seconds: float) -> Row:
         """Ask for `factor` times the capacity."""
-        before = self.capacity()
+        before = self.saturate()
+        per_s = factor * capacity_of(before)
         rss_before, rss_peak = self._rss_mib(), 0.0
         begins_at_s = time.monotonic() + _CONNECT_S + _BEFORE_S
         with self._honest(begins_at_s - _BEFORE_S, _BEFORE_S + seconds + _AFTER_S) as honest:
-            crowd = self._start(
-                seconds, per_s=factor * before, gates=round(factor * GATES), begins_at_s=begins_at_s
-            )
+            crowd = self._start(seconds, per_s=per_s, gates=round(factor * GATES), begins_at_s=begins_at_s)
             outcome = None
             while outcome is None:
                 outcome = _outcome_of(crowd, _LOOK_S)
                 rss_peak = max(rss_peak, self._rss_mib())
-            ends_at_s = max(begins_at_s, outcome.began_at_s) + seconds
             beside = _result_of(honest, _AFTER_S)
-        peak = (before + self.capacity()) / 2
-        quiet = _times_s(beside, 0.0, begins_at_s)
-        limit_s = max(_LEAST_SUFFERING_S, 3 * (quiet[-1] if quiet else 0.0))
-        return Row(
-            engine=self._verifier.name,
-            factor=factor,
-            offered=outcome.due / seconds,
-            calls=outcome.calls / seconds,
-            goodput=outcome.right / seconds,
-            peak=peak,
-            refused=outcome.refusals / seconds,
-            refusal_p50_ms=outcome.refusal_ms["p50"],
-            refusal_p99_ms=outcome.refusal_ms["p99"],
-            refusals_without_delay=outcome.refusals_without_delay,
-            wrong=outcome.wrong + beside.wrong,
-            failed=sum(outcome.failed.values()),
-            verdict_p99_ms=outcome.verdict_ms["p99"],
-            honest_before_p99_ms=_p99_ms(quiet),
-            honest_p99_ms=_p99_ms(_times_s(beside, begins_at_s, ends_at_s)),
-            rss_before=rss_before,
-            rss_peak=rss_peak,
-            recovered_s=recovered_s(beside.scans, ends_at_s, limit_s),
-        )
+        after = self.saturate()
+        runs = Runs(before, outcome, beside, after, begins_at_s, rss_before, rss_peak)
+        return row_of(self._verifier.name, factor, seconds, runs)
 
     def flood(self, factor: float, seconds: float) -> Flood:
         """Show forged codes, `factor` times the capacity for good ones, beside a few of those."""
-        good = self.capacity()
-        before = self._beside(seconds, per_s=_HALF * good, gates=GATES, is_forged=False)[1]
+        rounds = self.saturate()
+        good = capacity_of(rounds)
+        half, before = self._beside(seconds, per_s=_HALF * good, gates=GATES, is_forged=False)
         outcome, during = self._beside(
             seconds, per_s=factor * good, gates=round(factor * GATES), is_forged=True
         )
+        wrong, failed = wrong_and_failed([*rounds, half, before, outcome, during])
         return Flood(
             engine=self._verifier.name,
             forged=outcome.due / seconds,
@@ -155,7 +156,8 @@ class Trial:
             honest_before_p99_ms=_p99_ms(_times_s(before)),
             honest_p99_ms=_p99_ms(_times_s(during)),
             honest_not_right=sum(not is_right for _, _, is_right in during.scans),
-            wrong=outcome.wrong + before.wrong + during.wrong,
+            wrong=wrong,
+            failed=failed,
         )
 
     def _beside(self, seconds: float, **plan: Any) -> tuple[Outcome, Outcome]:
@@ -231,6 +233,46 @@ def trial(engine: str) -> Iterator[Trial]:
         except psutil.Error:
             raise ProcessError(f"the verifier has ended:\n{verifier.process.tail()}") from None
         yield Trial(verifier, city)
+
+
+def row_of(engine: str, factor: float, seconds: float, runs: Runs) -> Row:
+    """Return what became of an overload of so many seconds."""
+    crowd, scans = runs.crowd, runs.beside.scans
+    ends_at_s = max(runs.begins_at_s, crowd.began_at_s) + seconds
+    quiet = _times_s(runs.beside, 0.0, runs.begins_at_s)
+    limit_s = max(_LEAST_SUFFERING_S, 3 * (quiet[-1] if quiet else 0.0))
+    wrong, failed = wrong_and_failed([*runs.before, crowd, runs.beside, *runs.after])
+    return Row(
+        engine=engine,
+        factor=factor,
+        offered=crowd.due / seconds,
+        calls=crowd.calls / seconds,
+        goodput=crowd.right / seconds,
+        capacity_before=capacity_of(runs.before),
+        capacity_after=capacity_of(runs.after),
+        refused=crowd.refusals / seconds,
+        refusal_p50_ms=crowd.refusal_ms["p50"],
+        refusal_p99_ms=crowd.refusal_ms["p99"],
+        refusals_without_delay=crowd.refusals_without_delay,
+        wrong=wrong,
+        failed=failed,
+        verdict_p99_ms=crowd.verdict_ms["p99"],
+        honest_before_p99_ms=_p99_ms(quiet),
+        honest_p99_ms=_p99_ms(_times_s(runs.beside, runs.begins_at_s, ends_at_s)),
+        rss_before=runs.rss_before,
+        rss_peak=runs.rss_peak,
+        recovered_s=recovered_s(scans, ends_at_s, limit_s),
+    )
+
+
+def capacity_of(rounds: Sequence[Outcome]) -> float:
+    """Return how many right verdicts a second closed crowds got (saturate()), in the best of some rounds."""
+    return max(one.right for one in rounds) / _CAPACITY_S
+
+
+def wrong_and_failed(outcomes: Sequence[Outcome]) -> tuple[int, int]:
+    """Return how many wrong verdicts there were, and how many calls with neither verdict nor refusal."""
+    return sum(one.wrong for one in outcomes), sum(sum(one.failed.values()) for one in outcomes)
 
 
 def recovered_s(scans: Sequence[Sequence[float]], ended_at_s: float, limit_s: float) -> float | None:

@@ -48,6 +48,7 @@ class Facts:
     outcome: Outcome
     reasons: Sequence[str]
     limit: str  # who was at its limit
+    is_generator_the_limit: bool
     glance: Sequence[tuple[str, str]]  # name and figure
     thresholds: Table
     latency: Table
@@ -63,9 +64,10 @@ class Facts:
     @property
     def headline(self) -> str:
         """One line."""
-        return (
-            ": ".join((self.outcome.value, "; ".join(self.reasons))) if self.reasons else self.outcome.value
-        )
+        said = self.outcome.value
+        if self.is_generator_the_limit and self.outcome is not Outcome.PROVES_NOTHING:
+            said += ", with the generator at its limit"
+        return f"{said}: {'; '.join(self.reasons)}" if self.reasons else said
 
     @property
     def tables(self) -> Sequence[Table]:
@@ -83,6 +85,7 @@ def gather(recording: Recording, timeline: Timeline, folder: Path) -> Facts:
         outcome=outcome,
         reasons=reasons,
         limit=_limit(recording),
+        is_generator_the_limit=_is_generator_the_limit(recording),
         glance=_glance(recording, timeline),
         thresholds=_thresholds(recording),
         latency=_latency(timeline),
@@ -113,6 +116,10 @@ def _outcome(recording: Recording, timeline: Timeline) -> tuple[Outcome, Sequenc
         return Outcome.DID_NOT_HOLD, missed
     if not recording.thresholds:
         return Outcome.PROVES_NOTHING, ["no threshold was set"]
+    if _is_generator_the_limit(recording):
+        # A delay of the generator's is in the latency; what it may hide is that fewer came at once.
+        most = max(second.sent for second in recording.seconds.values())
+        return Outcome.HELD, [f"at most {numbers.count(most)} scans were sent in a second"]
     return Outcome.HELD, []
 
 
@@ -126,6 +133,10 @@ def _missed(threshold: ThresholdResult) -> str:
 
 def _limit_of(threshold: ThresholdResult) -> str:
     return numbers.measured(threshold.measure, threshold.limit)
+
+
+def _is_generator_the_limit(recording: Recording) -> bool:
+    return recording.limited_by.startswith("generator")
 
 
 def _limit(recording: Recording) -> str:

@@ -1,5 +1,9 @@
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 
 import pytest
 import redis
@@ -135,6 +139,37 @@ def test_a_frozen_redis_costs_its_timeout_once(
     waited_s = time.monotonic() - began
     own_redis.thaw()
     assert waited_s < 5, "expected one timeout of a tenth of a second, not a thousand"
+
+
+@pytest.mark.parametrize("url", ["redis+sentinel://{}/city", "redis+cluster://{}"])
+def test_calls_at_once_wait_together_where_nobody_says_where_redis_is(
+    make: Callable[..., BundleLimit], url: str
+) -> None:
+    with ExitStack() as open_until_the_end:
+        # They take connections, and answer nothing.
+        silent = [open_until_the_end.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
+        limit = make(url.format(",".join(f"127.0.0.1:{one.getsockname()[1]}" for one in silent)))
+        all_there = threading.Barrier(6)
+
+        def take() -> object:
+            all_there.wait(10)
+            return limit.take([1])
+
+        with ThreadPoolExecutor(6) as pool:
+            taken = [pool.submit(take) for _ in range(6)]
+            assert [one.result() for one in taken] == [{}] * 6
+        asked = sum(_connections(one) for one in silent)
+    assert asked == 3, "expected one call to ask the three of them, not each"
+
+
+def _connections(server: socket.socket) -> int:
+    server.setblocking(False)
+    found = 0
+    with suppress(BlockingIOError):
+        while True:
+            server.accept()[0].close()
+            found += 1
+    return found
 
 
 def test_redis_is_asked_again_after_a_while(

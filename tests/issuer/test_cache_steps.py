@@ -259,6 +259,31 @@ def test_a_redis_that_empties_during_a_rebuild_is_rebuilt_whole(
     assert published.redis.get(KEY_SET_KEY) == published.keys.newest_key_set()
 
 
+@pytest.mark.parametrize("steps", [rebuild, repair])
+def test_a_new_master_that_lacks_a_shard_of_a_rebuild_or_repair_is_rebuilt_whole(
+    published: Publishing, monkeypatch: pytest.MonkeyPatch, steps: CacheSteps
+) -> None:
+    """Its feed lacks an entry of ours, which was no heartbeat, though the register knows of none since."""
+    for shard in (0, 1):
+        published.redis.setrange(status_key(shard, 1), 8, b"\xff")
+    replica: dict[str, object] = {}
+    failed_over: list[int] = []
+
+    def fail_over_after_the_first_shard(shard: int) -> None:
+        if shard == 0 and not replica:
+            replica.update({key: published.redis.dump(key) for key in (feed_key(0), status_key(0, 1))})
+        if shard == 1 and not failed_over:
+            failed_over.append(shard)
+            for key, content in replica.items():
+                published.redis.restore(key, 0, content, replace=True)  # type: ignore[arg-type]
+
+    before_each_shard(monkeypatch, fail_over_after_the_first_shard)
+    done = published.carry_out(steps)
+    assert failed_over
+    assert (done.is_repaired, list(done.problems)) == (True, ["the feed lacks what was written"])
+    assert published.status.records() == published.truth()
+
+
 def lengths(client: redis.Redis) -> dict[int, int]:
     return {shard: int(client.strlen(status_key(shard, 1))) for shard in (0, 1, 2, 7)}
 

@@ -15,7 +15,7 @@ from tests.eventually import eventually
 from tests.issuer.publishing import ROOT, Follower, Publishing
 from tests.redis_forms import client_of
 from verifier.wire.status_record import Colour, unpack
-from verifier.wire.status_store import RECORDS_PER_SHARD, epoch_key
+from verifier.wire.status_store import KEY_SET_KEY, RECORDS_PER_SHARD, epoch_key
 
 
 @pytest.fixture
@@ -99,6 +99,29 @@ def test_a_node_that_is_away_holds_up_its_own_partitions_alone(
     assert publishing.publisher.wait_until_published(last)
     assert publishing.status.records() == publishing.truth()
     assert publishing.redis.get(epoch_key(0)) == epoch
+    publishing.close()
+
+
+def test_a_partition_is_rebuilt_while_the_node_of_another_is_away(
+    sqlite_database: Database, cluster: ClusterSet
+) -> None:
+    publishing = Publishing(sqlite_database, cluster.url, partitions=3)
+    holder_here, _ = publishing.issue_at(1), publishing.issue_at(RECORDS_PER_SHARD * 2 + 1)
+    publishing.publish_all()
+    away = cluster.holder(epoch_key(2))
+    assert away not in (cluster.holder(epoch_key(0)), cluster.holder(KEY_SET_KEY))
+    lost, kept = (publishing.redis.get(epoch_key(partition)) for partition in (0, 2))
+    away.process.freeze()
+    publishing.redis.delete(epoch_key(0))
+    publishing.set_colour(holder_here, Colour.RED)
+    signed = publishing.sign_key_set()
+    eventually(lambda: _turns(publishing) or publishing.redis.get(epoch_key(0)) is not None)
+    assert publishing.redis.get(epoch_key(0)) != lost
+    assert publishing.redis.get(KEY_SET_KEY) == signed
+    away.process.thaw()
+    eventually(lambda: _turns(publishing) and publishing.waiting() == 0)
+    assert publishing.status.records() == publishing.truth()
+    assert publishing.redis.get(epoch_key(2)) == kept
     publishing.close()
 
 

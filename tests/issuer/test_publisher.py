@@ -13,18 +13,23 @@ from structlog.testing import capture_logs
 
 from issuer import publisher as publisher_module
 from issuer import status_writer
-from issuer.errors import CacheMismatch, ForeignCache, RegisterUnavailable
+from issuer.cache_steps import Cache, Progress
+from issuer.errors import CacheMismatch, CacheUnavailable, ForeignCache, RegisterUnavailable
 from issuer.metrics import OUTBOX_ROWS
 from issuer.publisher import HEARTBEAT_S, PUBLICATION_WAIT_S, Publisher
 from issuer.register.database import Database
 from issuer.register.outbox import FeedPosition, Outbox
-from issuer.status_writer import Fence, StatusWriter
+from issuer.status_writer import Begun, Fence, StatusWriter
 from loadtest.embedded_redis import EmbeddedRedis
 from tests.eventually import eventually
 from tests.issuer.publishing import ROOT, Publishing
 from tests.issuer.stored_status import StoredStatus
 from tests.redis_forms import everywhere
+from verifier.errors import StatusUnavailable
+from verifier.mirror import PartitionMirror
+from verifier.mirror_follower import MirrorFollower
 from verifier.redis_connection import connect
+from verifier.status_reader import StatusReader
 from verifier.wire.status_record import Colour, unpack
 from verifier.wire.status_store import (
     FEED_MAX_ENTRIES,
@@ -451,6 +456,31 @@ def test_another_number_of_partitions_is_another_cache(publishing: Publishing) -
     assert publishing.redis.exists(epoch_key(1), feed_key(1), status_key(1, 2)) == 0
 
 
+def test_a_verifier_with_another_number_of_partitions_keeps_what_it_has(publishing: Publishing) -> None:
+    (index,) = publishing.issue()
+    publishing.publish_all()
+    reader = StatusReader(
+        publishing.redis_url, root_key_id=ROOT.root_key_id, partition=0, partitions=1, block_ms=1
+    )
+    mirror = PartitionMirror()
+    follower = MirrorFollower(reader=reader, mirror=mirror, monotonic=time.monotonic)
+    follower.step()
+    loaded = mirror.table
+    publishing.publisher = publishing.new_publisher(partitions=2)
+    publishing.publish_all()
+    follower.step()
+    with pytest.raises(StatusUnavailable, match="number of --partitions"):
+        follower.step()
+    assert mirror.table is loaded
+    publishing.publisher = publishing.new_publisher(partitions=1)
+    publishing.publish_all()
+    follower.step()
+    assert mirror.table is not loaded
+    assert mirror.table is not None
+    assert mirror.table.record(index) == publishing.truth()[index]
+    reader.close()
+
+
 def test_rows_of_the_outbox_that_a_rebuild_covers_are_not_published_after_it(publishing: Publishing) -> None:
     (index,) = publishing.issue()
     publishing.publish_all()
@@ -510,6 +540,36 @@ def test_no_epoch_is_there_while_a_damaged_redis_is_rebuilt(
     publishing.publish_all()
     assert seen == [None]
     assert publishing.redis.get(epoch_key(0)) is not None
+
+
+@everywhere
+def test_a_rebuild_begins_again_where_a_new_master_lacks_a_shard_of_it(
+    publishing: Publishing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replica that was promoted when the rebuild had begun: it has the entry of that, and no more."""
+    (index,) = publishing.issue()
+    publishing.issue_at(RECORDS_PER_SHARD)
+    publishing.set_colour(index, Colour.GREEN)
+    publishing.publish_all()
+    lose_the_epoch(publishing.redis)
+    publishing.set_colour(index, Colour.RED)
+    replica: dict[str, object] = {}
+
+    def fail_over_after_the_first_shard() -> None:
+        if not replica:
+            replica.update({key: publishing.redis.dump(key) for key in (feed_key(0), status_key(0, 1))})
+            return
+        for key, content in replica.items():
+            publishing.redis.restore(key, 0, content, replace=True)  # type: ignore[arg-type]
+
+    meanwhile(monkeypatch, fail_over_after_the_first_shard)
+    with pytest.raises(redis.WatchError):
+        publishing.publisher.turn()
+    assert publishing.redis.get(epoch_key(0)) is None
+    monkeypatch.undo()
+    publishing.publish_all()
+    assert publishing.status.records() == publishing.truth()
+    assert unpack(publishing.status.records()[index]).colour is Colour.RED
 
 
 def test_a_key_set_is_put_while_a_damaged_redis_is_rebuilt(
@@ -613,6 +673,14 @@ class HalfSilentWriter(StatusWriter):
     def server_of(self, partition: int) -> object:
         return partition
 
+    @property
+    def has_one_server(self) -> bool:
+        return False
+
+    def begin_partition(self, partition: int) -> Begun:
+        self._wait_for(partition)
+        return super().begin_partition(partition)
+
     def append(
         self, partition: int, position: FeedPosition, updates: Sequence[tuple[int, int]]
     ) -> FeedPosition:
@@ -711,6 +779,108 @@ def test_key_set_and_gate_list_are_left_alone_with_their_server(half_silent: Hal
     half_silent.clock.now += 4
     half_silent.publish_all()
     assert half_silent.redis.get(KEY_SET_KEY) == half_silent.keys.newest_key_set()
+
+
+def test_key_set_and_gate_list_are_put_though_no_partition_answers(half_silent: HalfSilent) -> None:
+    half_silent.writer.holds_documents = 2
+    half_silent.publish_all()
+    half_silent.writer.silent = {0, 1}
+    signed = half_silent.sign_key_set()
+    half_silent.clock.now += HEARTBEAT_S
+    half_silent.fail_a_turn()
+    assert half_silent.redis.get(KEY_SET_KEY) == signed
+
+
+def test_key_set_and_gate_list_are_not_put_into_what_may_be_the_redis_of_another_issuer(
+    half_silent: HalfSilent,
+) -> None:
+    half_silent.writer.holds_documents = 2
+    half_silent.writer.silent = {0, 1}
+    half_silent.redis.set(KEY_SET_KEY, b"of another issuer")
+    half_silent.fail_a_turn()
+    assert half_silent.redis.get(KEY_SET_KEY) == b"of another issuer"
+
+
+def epochs_of(publishing: Publishing) -> list[object]:
+    return [publishing.redis.get(epoch_key(partition)) for partition in (0, 1)]
+
+
+def test_a_rebuild_leaves_a_silent_server_and_its_rows_as_they_were(half_silent: HalfSilent) -> None:
+    half_silent.publish_all()
+    silent, lost = epochs_of(half_silent)
+    half_silent.fall_silent()
+    seq = half_silent.set_colour(1, Colour.RED)
+    half_silent.redis.delete(epoch_key(1), feed_key(1), status_key(1, 2))
+    half_silent.clock.now += HEARTBEAT_S
+    half_silent.publisher.turn()
+    assert half_silent.waiting() == 1
+    half_silent.set_colour(half_silent.other, Colour.RED)
+    half_silent.fail_a_turn()
+    assert unpack(half_silent.status.records()[RECORDS_PER_SHARD]).colour is Colour.RED
+    assert half_silent.publisher._published_seq < seq
+    half_silent.writer.silent.clear()
+    half_silent.clock.now += 4
+    half_silent.publish_all()
+    assert half_silent.publisher._published_seq > seq
+    assert half_silent.status.records() == half_silent.truth()
+    assert epochs_of(half_silent)[0] == silent
+    assert epochs_of(half_silent)[1] not in (None, lost)
+
+
+def test_a_job_that_ends_in_a_rebuild_without_a_silent_server_does_not_claim_to_have_repaired_all(
+    half_silent: HalfSilent,
+) -> None:
+    half_silent.publish_all()
+
+    def lose_one_and_silence_the_other(_: Cache) -> Iterator[Progress]:
+        half_silent.writer.silent = {0}
+        raise CacheMismatch("the epoch is missing")
+        yield
+
+    with pytest.raises(CacheUnavailable):
+        half_silent.carry_out(lose_one_and_silence_the_other)
+
+
+def test_a_server_that_was_silent_during_a_rebuild_is_rebuilt_when_it_comes_back_as_another(
+    half_silent: HalfSilent,
+) -> None:
+    half_silent.publish_all()
+    half_silent.fall_silent()
+    half_silent.set_colour(1, Colour.RED)
+    lose_everything(half_silent.redis)
+    half_silent.clock.now += HEARTBEAT_S
+    half_silent.publisher.turn()
+    assert epochs_of(half_silent)[0] is None
+    half_silent.writer.silent.clear()
+    half_silent.clock.now += 4
+    half_silent.publish_all()
+    assert None not in epochs_of(half_silent)
+    assert half_silent.status.records() == half_silent.truth()
+    assert half_silent.waiting() == 0
+
+
+def test_a_silent_server_of_another_number_of_partitions_is_not_taken_for_ours(
+    half_silent: HalfSilent,
+) -> None:
+    """Its feed and its epoch are as we left them, but its shards are those of another layout."""
+    half_silent.issue_at(2 * RECORDS_PER_SHARD)
+    half_silent.publisher = half_silent.new_publisher(partitions=1)
+    half_silent.publish_all()
+    half_silent.publisher = Publisher(
+        outbox=half_silent.outbox,
+        keys=half_silent.keys,
+        writer=half_silent.writer,
+        monotonic=half_silent.clock,
+    )
+    former = half_silent.redis.get(epoch_key(0))
+    half_silent.writer.silent = {0}
+    half_silent.publisher.turn()
+    assert epochs_of(half_silent)[0] == former
+    half_silent.writer.silent.clear()
+    half_silent.clock.now += 4
+    half_silent.publish_all()
+    assert epochs_of(half_silent)[0] != former
+    assert half_silent.status.records() == half_silent.truth()
 
 
 def test_an_issuer_that_starts_beside_a_silent_server_publishes_to_the_others(

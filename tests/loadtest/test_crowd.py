@@ -1,5 +1,7 @@
 """What becomes of an arrival, by a clock that is moved by hand; and what the user may ask for."""
 
+import os
+import select
 import time
 from argparse import Namespace
 from collections.abc import Sequence
@@ -12,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.corpus_file import Scan
+from loadtest.crowd import command
 from loadtest.crowd.acts import carry_out_all
 from loadtest.crowd.arrival import Arrival, groups
 from loadtest.crowd.bound import Bound
@@ -320,6 +323,22 @@ def test_an_act_is_done_by_the_users_command_or_says_why_not(hand: str, problem:
     )
     assert [act.name for act in acts] == ["freeze-redis"]
     assert acts[0].problem == problem if problem in ("", "exit code 1") else problem in acts[0].problem
+
+
+def test_a_command_that_takes_too_long_is_ended_with_all_that_it_started() -> None:
+    reader, writer = os.pipe()
+    os.set_inheritable(writer, True)
+    assert command.run(["sh", "-c", "cat /dev/zero > /dev/null; exit 0"], 0) is None
+    os.close(writer)
+    # The pipe ends when nobody has its other end any more.
+    ended, _, _ = select.select([reader], [], [], 10)
+    os.close(reader)
+    assert ended
+
+
+def test_the_most_sites_are_those_of_the_fullest_moment() -> None:
+    assert given_options("--scenario", "mass-test", "--sites", "200").most_sites == 200
+    assert given_options("--sites", "3").most_sites == 3
 
 
 def test_that_the_crowd_changes_its_key_is_no_hands_business() -> None:

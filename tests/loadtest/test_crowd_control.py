@@ -11,7 +11,7 @@ import pytest
 from loadtest.crowd.control import MISSED, PROVES_NOTHING, RIGHT, Control
 from loadtest.crowd.options import add_options, read_options
 from loadtest.crowd.report import Report
-from loadtest.recording import Recording, Second
+from loadtest.recording import DoneAct, Recording, Second
 
 BEGIN = 1_000.0
 # 100 a second for ten seconds.
@@ -31,12 +31,15 @@ class Master:
         parsed: Namespace = parser.parse_args(arguments, env_vars={})
         self.control = Control(read_options(parsed, "127.0.0.1:1"), ["one"], lambda: self.now)
         self._number = 0
+        self.sites = self.control.options.scenario.sites
 
     def take(self, *, is_last: bool = False, is_lost: bool = False, **counts: Any) -> None:
         self._number += 1
         second = Second(**counts)
         second.honest.record(0.01, second.due)
-        report = Report(self.control.name, self._number, {1001: second}, [], [], 1, 0, 0, is_last=is_last)
+        report = Report(
+            self.control.name, self._number, {1001: second}, [], [], self.sites, 0, 0, is_last=is_last
+        )
         if not is_lost:
             self.control.take("one", report)
 
@@ -86,6 +89,21 @@ def test_what_the_server_kept_away_or_was_sent_late_was_seen(master: Master) -> 
     assert master.finish() == (MISSED, [])
 
 
+@pytest.mark.parametrize("arrivals", ["poisson", "closed"])
+def test_a_site_that_never_opened_is_noticed(tmp_path: Path, arrivals: str) -> None:
+    master = Master(tmp_path, "--arrivals", arrivals)
+    master.sites -= 1
+    master.take(due=DUE, sent=DUE, right=DUE, is_last=True)
+    assert master.finish() == (PROVES_NOTHING, ["15 of 16 sites were opened"])
+
+
+def test_sites_that_would_have_opened_after_a_run_was_stopped_are_not_missed(tmp_path: Path) -> None:
+    master = Master(tmp_path, "--scenario", "mass-test")
+    master.sites = 20
+    master.take(due=50, sent=50, right=50, is_last=True)
+    assert master.finish(after_s=1.0) == (PROVES_NOTHING, ["the run was stopped after 1 of 10 s"])
+
+
 # Four deviations are 126, and one in a hundred are ten.
 @pytest.mark.parametrize(("due", "proves"), [(864, True), (863, False), (1_136, True), (1_137, False)])
 def test_who_should_have_come_and_did_not_is_noticed(master: Master, due: int, proves: bool) -> None:
@@ -119,3 +137,15 @@ def test_a_stopped_run_leaves_no_server_frozen_or_dead(
     _, problems = master.finish(after_s=after_s)
     assert (said.read_text().split() if said.exists() else []) == asked
     assert "4 of 4 acts were not done" in problems
+
+
+def test_what_could_not_be_put_right_during_the_run_is_tried_again_at_its_end(tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    hand = f"""sh -c 'echo "$0" >> {said}'"""
+    master = Master(tmp_path, "--scenario", "dependency-down", "--hand", hand)
+    master.take(due=DUE, sent=DUE, right=DUE, is_last=True)
+    for act in master.control.options.scenario.acts:
+        problem = "no answer within 20 s" if act.name == "thaw-redis" else ""
+        master.control.recording.acts.append(DoneAct(act.name, BEGIN, 0.1, problem))
+    assert master.finish() == (PROVES_NOTHING, ["thaw-redis could not be done: no answer within 20 s"])
+    assert said.read_text().split() == ["thaw-redis"]

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from loadtest.measures import UnknownMeasure, judge, limited_by, measure, names, threshold, unseen
+from loadtest.measures import UnknownMeasure, judge, limited_by, measure, names, threshold, unpushed, unseen
 from loadtest.recording import Ceiling, DoneAct, Generator, Plan, Recording, Second, ServerSample
 from loadtest.scenario import Threshold
 from loadtest.scenarios import SCENARIOS
@@ -396,6 +396,37 @@ def test_a_ceiling_that_is_near_is_the_limit() -> None:
 
     recording.ceiling = Ceiling(119, 1)
     assert limited_by(recording).startswith("generator: it reaches 119/s with an empty server")
+
+
+@pytest.mark.parametrize(
+    ("per_s", "late", "missed", "proves"), [(99, 5, 4, True), (99, 6, 4, False), (100, 6, 4, True)]
+)
+def test_generators_that_cannot_send_what_was_asked_for_prove_nothing(
+    per_s: int, late: int, missed: int, proves: bool
+) -> None:
+    recording = a_run()
+    recording.ceiling = Ceiling(per_s, 1)
+    recording.seconds[BEGAN_AT].late, recording.seconds[BEGAN_AT].missed = late, missed
+    assert unpushed(recording) == (
+        []
+        if proves
+        else [
+            "the generators reach 99/s with an empty server, where 100/s were asked for: "
+            "10 of 900 scans were late or missed"
+        ]
+    )
+
+
+def test_nothing_was_asked_for_of_closed_arrivals_or_where_no_ceiling_is_known() -> None:
+    recording = recording_of((good() for _ in range(5)), arrivals="closed")
+    recording.seconds[BEGAN_AT].late = 90
+    recording.ceiling = Ceiling(50, 1)
+    assert unpushed(recording) == []
+
+    recording = a_run()
+    recording.seconds[BEGAN_AT].late = 90
+    recording.ceiling = None
+    assert unpushed(recording) == []
 
 
 def test_scans_that_had_to_wait_are_the_servers_fault() -> None:

@@ -4,13 +4,14 @@ import pkgutil
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import cast
+from typing import Self, cast
 
 import pytest
 from click.testing import CliRunner
@@ -22,13 +23,13 @@ from loadtest.outages import command, faults
 from loadtest.outages.command import Setting, run_group
 from loadtest.outages.fault import Fault, Meanwhile
 from loadtest.outages.faults import FAULTS, groups_of
-from loadtest.outages.gates import Gates, gates_of
+from loadtest.outages.gates import Gates, Phase, gates_of
 from loadtest.outages.scene import Metrics, Scene, read_metrics
-from loadtest.outages.signs import PREFIX, above, all_of, any_of, below, in_trouble
+from loadtest.outages.signs import PREFIX, Sign, above, all_of, any_of, below, in_trouble, is_gone
 from loadtest.outages.slow_proxy import SlowProxy
 from loadtest.outages.table import BEGIN, END, Row, put_into, readme_text
 from loadtest.outages.tls_scene import tls_scene
-from loadtest.outages.trial import Outcome, run_trial
+from loadtest.outages.trial import Outcome, Watcher, run_trial
 from loadtest.processes import ProcessError
 from tests.loadtest.outage_trials import BESIDE_S, CREDENTIALS, RATE
 from verifier.client import VerifierClient
@@ -130,6 +131,224 @@ def test_a_scan_without_a_verdict_is_complained_about(here: Scene) -> None:
         finally:
             gates.stop()
     assert "scans without a verdict" in said
+
+
+class StrangeClient:
+    """A client that neither answers nor raises what it may."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self._act = act
+
+    def verify(self, qr_text: bytes) -> None:  # noqa: ARG002 - as the product's
+        self._act()
+
+    def verify_many(self, qr_texts: Iterator[bytes]) -> list[None]:
+        self._act()
+        return [None for _ in qr_texts]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close nothing."""
+
+
+def strange_trial(here: Scene, act: Callable[[], object]) -> Outcome:
+    client = cast("VerifierClient", StrangeClient(act))
+    gates = Gates(lambda: client, [Scan(b"", Verdict.MALFORMED, "garbage")], rate=RATE, settled_s=SOON_S)
+    gates.start()
+    try:
+        return trial(here, NO_FAULT, {"grpcio": gates})
+    finally:
+        gates.stop()
+
+
+def test_a_scan_whose_call_raises_something_unforeseen_has_failed(here: Scene) -> None:
+    def raise_it() -> None:
+        raise RuntimeError
+
+    outcome = strange_trial(here, raise_it)
+    assert outcome.failed == outcome.scans == sum(phase.scans_due for phase in outcome.phases) > 0
+    assert outcome.complaints == [
+        f"{outcome.failed} scans without a verdict ({outcome.failed} UNFORESEEN RuntimeError)"
+    ]
+
+
+def test_a_scan_whose_call_never_comes_back_has_failed(here: Scene) -> None:
+    ended = threading.Event()
+    try:
+        outcome = strange_trial(here, ended.wait)
+    finally:
+        ended.set()
+    assert outcome.failed == sum(phase.scans_due for phase in outcome.phases) > 0
+    assert outcome.complaints == [f"{outcome.failed} scans without a verdict ({outcome.failed} UNFINISHED)"]
+
+
+def test_gates_go_on_after_what_was_unforeseen() -> None:
+    asked = threading.Semaphore(0)
+
+    def raise_it() -> None:
+        asked.release()
+        raise RuntimeError
+
+    client = cast("VerifierClient", StrangeClient(raise_it))
+    gates = Gates(lambda: client, [Scan(b"", Verdict.MALFORMED, "garbage")], rate=1_000)
+    gates.start()
+    try:
+        # There are three threads for each call of a second.
+        assert all(asked.acquire(timeout=30) for _ in range(3_500))
+    finally:
+        gates.stop()
+
+
+CLOSED = replace(NO_FAULT, meanwhile=Meanwhile.CLOSED)
+
+
+def outcome_of(fault: Fault, **phases: Phase) -> Outcome:
+    names = ("before", "striking", "during", "ending", "healing", "after")
+    came = {name: Phase(right=1) for name in names} | phases
+    return Outcome(fault, "grpcio", **came, was_well=True, noticed_after_s=None, recovered_after_s=0.0)
+
+
+@pytest.mark.parametrize(
+    ("phase", "status", "is_right"),
+    [
+        ("before", "UNAVAILABLE", False),
+        ("striking", "UNAVAILABLE", True),
+        ("during", "UNAVAILABLE", True),
+        ("ending", "UNAVAILABLE", True),
+        ("healing", "UNAVAILABLE", True),
+        ("after", "UNAVAILABLE", False),
+        ("striking", "INTERNAL", False),
+        ("during", "INTERNAL", False),
+        ("ending", "INTERNAL", False),
+        ("healing", "INTERNAL", False),
+        ("healing", "UNFINISHED", False),
+        ("striking", "DEADLINE_EXCEEDED", False),
+        ("during", "DEADLINE_EXCEEDED", False),
+    ],
+)
+def test_only_unavailable_is_right_while_nobody_can_know(phase: str, status: str, *, is_right: bool) -> None:
+    outcome = outcome_of(CLOSED, **{phase: Phase(right=1, failed=Counter({status: 40}))})
+    assert outcome.failed == (0 if is_right else 40)
+    said = [] if is_right else [f"40 scans without a verdict (40 {status})"]
+    assert outcome.complaints == said
+
+
+@pytest.mark.parametrize(
+    ("phase", "is_right"),
+    [
+        ("before", False),
+        ("striking", True),
+        ("during", False),
+        ("ending", True),
+        ("healing", True),
+        ("after", False),
+    ],
+)
+def test_a_call_may_wait_until_its_deadline_while_verifiers_start(phase: str, *, is_right: bool) -> None:
+    late = Phase(right=1, failed=Counter(DEADLINE_EXCEEDED=40))
+    outcome = outcome_of(replace(CLOSED, is_by_start=True), **{phase: late})
+    assert outcome.failed == (0 if is_right else 40)
+
+
+@pytest.mark.parametrize(
+    ("phase", "complaints"),
+    [
+        ("striking", []),
+        ("during", ["2 verdicts from nothing"]),
+        ("ending", ["2 verdicts from nothing"]),
+        ("healing", []),
+    ],
+)
+def test_verdicts_are_from_nothing_until_the_cause_is_gone(phase: str, complaints: Sequence[str]) -> None:
+    known = Phase(right=2, known_in_time=2)
+    assert outcome_of(CLOSED, **{phase: known}).complaints == complaints
+    assert outcome_of(NO_FAULT, **{phase: known}).complaints == []
+
+
+def test_the_healing_is_prepared_while_the_fault_lasts(here: Scene, gates: Mapping[str, Gates]) -> None:
+    done: list[str] = []
+    trial(
+        here,
+        replace(
+            NO_FAULT,
+            strike=lambda _: done.append("strike"),
+            prepare_heal=lambda _: done.append("prepare"),
+            heal=lambda _: done.append("heal"),
+        ),
+        gates,
+    )
+    assert done == ["strike", "prepare", "heal"]
+
+
+class ToldVerifier:
+    """A verifier whose metrics are what it is told, or that does not answer."""
+
+    engine, address = "grpcio", "127.0.0.1:1"
+
+    def __init__(self, metrics: Metrics | None) -> None:
+        self.said = metrics
+
+    def metrics(self) -> Metrics:
+        if self.said is None:
+            raise ConnectionRefusedError
+        return self.said
+
+
+class ToldScene:
+    """A scene of that one."""
+
+    engines_struck = ("grpcio",)
+
+    def __init__(self, verifier: ToldVerifier) -> None:
+        self._verifier = verifier
+
+    def struck_verifiers(self) -> Sequence[ToldVerifier]:
+        return [self._verifier]
+
+
+@contextmanager
+def watching(verifier: ToldVerifier, sign: Sign) -> Iterator[Watcher]:
+    fault = replace(NO_FAULT, sign=sign)
+    watcher = Watcher(cast("Scene", ToldScene(verifier)), fault, most_wait_s=SOON_S, look_s=0.01)
+    try:
+        yield watcher
+    finally:
+        watcher.stop()
+
+
+WELL: Metrics = {f"{PREFIX}workers_serving": 1.0}
+IN_TROUBLE: Metrics = {**WELL, f'{PREFIX}trouble_seconds{{part="key_set"}}': 1.0}
+
+
+def test_who_does_not_answer_for_a_moment_is_no_sign_of_the_fault() -> None:
+    verifier = ToldVerifier(WELL)
+    with watching(verifier, in_trouble("key_set")) as watcher:
+        assert watcher.wait_until_well().keys() == {"grpcio"}
+        watcher.begin()
+        verifier.said = None
+        assert watcher.wait_until_noticed() == {}
+        verifier.said = IN_TROUBLE
+        assert watcher.wait_until_noticed().keys() == {"grpcio"}
+
+
+def test_who_does_not_answer_is_not_well() -> None:
+    verifier = ToldVerifier(None)
+    with watching(verifier, in_trouble("key_set")) as watcher:
+        assert watcher.wait_until_well() == {}
+        verifier.said = WELL
+        assert watcher.wait_until_well().keys() == {"grpcio"}
+
+
+def test_who_does_not_answer_is_noticed_where_it_is_to_be_gone() -> None:
+    verifier = ToldVerifier(WELL)
+    with watching(verifier, is_gone) as watcher:
+        assert watcher.wait_until_well().keys() == {"grpcio"}
+        watcher.begin()
+        assert watcher.wait_until_noticed() == {}
+        verifier.said = None
+        assert watcher.wait_until_noticed().keys() == {"grpcio"}
 
 
 def test_a_fault_that_cannot_be_done_proves_nothing(here: Scene, gates: Mapping[str, Gates]) -> None:

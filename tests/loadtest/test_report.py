@@ -211,6 +211,22 @@ def test_wrong_verdicts_without_a_threshold_on_them_are_a_reason_too(tmp_path: P
     assert facts(recording, tmp_path).headline == "did not hold: 3 wrong verdicts"
 
 
+def test_the_headline_says_so_when_the_generator_was_the_limit(tmp_path: Path) -> None:
+    recording = held()
+    recording.limited_by = "generator: 2.0% of the arrivals were sent late"
+    most = numbers.count(max(second.sent for second in recording.seconds.values()))
+    limited = "with the generator at its limit"
+    assert (
+        facts(recording, tmp_path).headline == f"held, {limited}: at most {most} scans were sent in a second"
+    )
+
+    recording.thresholds = [ThresholdResult("wrong", 0, is_floor=False, value=3, is_met=False)]
+    assert facts(recording, tmp_path).headline == f"did not hold, {limited}: wrong 3, allowed 0"
+
+    recording.problems = ["nobody came"]
+    assert facts(recording, tmp_path).headline == "proves nothing: nobody came"
+
+
 def test_what_was_not_looked_at_says_so(tmp_path: Path) -> None:
     recording = held()
     recording.thresholds = [

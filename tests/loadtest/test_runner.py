@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from loadtest.__main__ import main
 from loadtest.processes import ProcessError
-from loadtest.recording import ServerSample, ThresholdResult
+from loadtest.recording import Ceiling, ServerSample, ThresholdResult
 from loadtest.runner import _outcome
 from loadtest.scenario_run import Generated, NotPossible, Setting, adapt, complete
 from loadtest.scenarios import SCENARIOS
@@ -97,6 +97,16 @@ def test_what_the_generators_could_not_see_is_a_problem_until_somebody_did() -> 
     # The generators said so as well.
     assert complete(recording, Generated(Path(), 3, samples), None) == 0
     assert recording.problems == []
+
+
+def test_generators_that_could_not_keep_up_prove_nothing() -> None:
+    recording = held()
+    next(iter(recording.seconds.values())).late = recording.total().due
+    assert complete(recording, Generated(Path(), 0, []), None) == 0
+    assert recording.limited_by.startswith("generator")
+
+    assert complete(recording, Generated(Path(), 0, []), Ceiling(1, 1)) == 3
+    assert recording.problems[0].startswith("the generators reach 1/s with an empty server")
 
 
 def test_a_run_that_proves_nothing_says_why() -> None:

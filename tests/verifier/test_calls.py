@@ -150,6 +150,22 @@ def test_a_batch_that_nobody_waits_for_any_more_is_given_up() -> None:
     request = pb.VerifyCodesRequest(scans=[desk.scan()] * 100)
     status, _ = refused(lambda: desk.calls.verify_codes(request, desk.gatekeeper, lambda: next(waits)))
     assert status is Status.DEADLINE_EXCEEDED
+    assert desk.counters.get(Verdict.GREEN) == 16
+
+
+def test_what_a_batch_verified_before_it_ended_in_the_middle_is_in_the_scan_log() -> None:
+    desk = Desk(ONE_ENTRY)
+    waits = iter([True, True, False])
+    request = pb.VerifyCodesRequest(scans=[desk.scan(scan_id=str(number)) for number in range(100)])
+    refused(lambda: desk.calls.verify_codes(request, desk.gatekeeper, lambda: next(waits)))
+    assert [entry.scan_id for entry in desk.journal.entries()] == [str(number) for number in range(32)]
+    assert desk.journal.entries()[0].verdict == pb.VERDICT_GREEN, "its code is used now"
+
+
+def test_a_batch_that_ends_before_its_first_scan_writes_nothing() -> None:
+    desk = Desk()
+    request = pb.VerifyCodesRequest(scans=[desk.scan()])
+    refused(lambda: desk.calls.verify_codes(request, desk.gatekeeper, lambda: False))
     assert desk.journal.writes == []
 
 

@@ -17,6 +17,7 @@ from loadtest.processes import ServerProcess
 from loadtest.stage import wait_until_serving
 from tests.eventually import eventually
 from tests.signer import Signer
+from tests.verifier.journal.scans import open_journal, scan
 from tests.verifier.status_in_redis import StatusInRedis
 from verifier.cli import main
 from verifier.config import VerifierSettings
@@ -144,6 +145,19 @@ def test_a_port_file_that_cannot_be_written_ends_it_with_2(tmp_path: Path, root_
     assert refused.returncode == 2
     assert "/nowhere/port cannot be written" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_an_end_that_is_an_error_is_in_good_order_as_well(tmp_path: Path, root_key: Path) -> None:
+    journal = open_journal(tmp_path / "journal")
+    journal.append(scan(1))
+    journal.close()
+    command = [sys.executable, "-m", "verifier", "serve", "--root-key", str(root_key), *_SMALL]
+    command += ["--redis-url", "redis://127.0.0.1:1/0", "--journal", str(tmp_path / "journal")]
+    failed = subprocess.run(
+        [*command, "--port-file", "/nowhere/port"], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert failed.returncode == 2
+    assert "scan log is not all shipped: it waits on the disk" in failed.stderr
 
 
 def test_settings_come_from_the_environment_too_and_ctrl_c_stops_in_good_order(

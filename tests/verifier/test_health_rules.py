@@ -62,6 +62,18 @@ def test_what_ends_soon_is_told_apart_from_what_has_ended(name: str, limit: floa
     assert _found(**{name: 0.0}) == _found(**{name: -90.0}) == [(part, "ended")]
 
 
+def test_a_key_set_that_is_not_in_force_yet_is_told_of_with_the_time_that_it_takes() -> None:
+    assert _found(key_set_starts_in_seconds=0, key_set_left_seconds=864_000) == []
+    early = _seen(workers_serving=0, key_set_starts_in_seconds=3_600, key_set_left_seconds=864_000)
+    found = problems(early)
+    assert [(one.part, one.kind) for one in found] == [("workers", "none"), ("key_set", "not_yet")]
+    assert "not in force for another 60 min" in found[1].text
+    assert "compare clocks" in found[1].text
+    line = next(line for line in Page.of(early).lines if line.name == "key set")
+    assert line.text == "version 3, ends in 10 days, not in force for another 60 min"
+    assert line.values["starts_in_s"] == 3_600
+
+
 def test_descriptors_are_few_above_their_share() -> None:
     assert _found(descriptors_open=90, descriptors_limit=100) == []
     assert _found(descriptors_open=91, descriptors_limit=100) == [("descriptors", "few")]
@@ -210,9 +222,13 @@ def test_status_that_ages_by_a_full_redis_says_so_and_does_not_ask_for_the_issue
         found = problems(_in_trouble(kind, part, status_age_seconds=60))
         return next(one.text for one in found if one.kind == "old")
 
-    text = told(Trouble.REDIS_OUT_OF_MEMORY, Part.SCAN_LOG)
-    assert "60 s old because Redis is out of memory: " in text
-    assert "issuer" not in text
+    for kind, cause in (
+        (Trouble.REDIS_OUT_OF_MEMORY, "Redis is out of memory"),
+        (Trouble.REDIS_STOPS_WRITES, "Redis takes no writes for now"),
+    ):
+        text = told(kind, Part.SCAN_LOG)
+        assert f"60 s old because {cause}" in text
+        assert "issuer" not in text
     assert "is the issuer running" in told(Trouble.DISK_FULL, Part.KEPT_STATE)
     assert "is the issuer running" in told(Trouble.REDIS_TIMEOUT, Part.ENTRIES)
 

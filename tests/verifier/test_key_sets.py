@@ -135,6 +135,17 @@ def test_a_key_set_is_in_force_from_its_issue_to_its_end(
             key_sets.in_force(now)
 
 
+def test_it_is_known_from_when_a_key_set_of_tomorrow_is_in_force(key_sets: KeySets, signer: Signer) -> None:
+    assert key_sets.starts_at(NOW) is None
+    key_sets.offer(signer.key_set(version=1, issued_at=NOW + 300, valid_s=1_000))
+    key_sets.offer(signer.key_set(version=2, issued_at=NOW + 3_600, valid_s=100))
+    told = [key_sets.starts_at(NOW + after_s) for after_s in (0, 269, 270, 1_299)]
+    assert told == [NOW + 270, NOW + 270, None, None]
+    # Between the end of the first and the beginning of the second, and at the end of all.
+    told = [key_sets.starts_at(NOW + after_s) for after_s in (1_300, 3_569, 3_570, 3_700)]
+    assert told == [NOW + 3_570, NOW + 3_570, None, None]
+
+
 @pytest.fixture
 def follower(redis_url: str, key_sets: KeySets) -> Iterator[KeySetFollower]:
     follower = KeySetFollower(redis_url=redis_url, key_sets=key_sets)
@@ -155,6 +166,30 @@ def test_a_new_key_set_in_redis_is_taken_and_published_once(
     follower.close()
     assert key_sets.in_force(NOW).version == 1
     assert published == [(signed,)]
+
+
+def test_a_key_set_that_could_not_be_published_is_published_later_whatever_redis_holds_then(
+    redis_url: str, key_sets: KeySets, signer: Signer
+) -> None:
+    published: list[Sequence[bytes]] = []
+
+    def publish(signed_sets: Sequence[bytes]) -> None:
+        published.append(signed_sets)
+        if len(published) == 1:
+            raise OSError(12, "Cannot allocate memory")
+
+    follower = KeySetFollower(redis_url=redis_url, key_sets=key_sets, publish=publish)
+    signed = signer.key_set(issued_at=NOW)
+    with redis.Redis.from_url(redis_url) as client:
+        client.set(KEY_SET_KEY, signed)
+        with pytest.raises(OSError, match="memory"):
+            follower.refresh()
+        client.delete(KEY_SET_KEY)
+    for _ in range(2):
+        with pytest.raises(StatusMissing):
+            follower.refresh()
+    follower.close()
+    assert published == [(signed,)] * 2
 
 
 @pytest.mark.parametrize("nonsense", [b"\xd2", b"nonsense", bytes(5_000)])

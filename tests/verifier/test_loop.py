@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+from structlog.testing import capture_logs
 
 from tests.eventually import eventually
 from verifier.loop import Loop
@@ -89,3 +90,36 @@ def test_a_loop_that_is_woken_does_not_wait_out_its_pause(stepped: Stepped) -> N
     for _ in range(3):
         stepped.again()
     assert stepped.steps == 4
+
+
+def test_trouble_that_names_one_host_after_another_is_logged_once_for_each(stepped: Stepped) -> None:
+    one, other = (redis.ConnectionError(f"{host} refused") for host in ("a:1", "b:1"))
+    with capture_logs() as logs:
+        for error in (one, other, one, other, one, redis.TimeoutError("nothing came"), one, None, one):
+            stepped.error = error
+            stepped.again()
+    told = [log.get("trouble", log["event"]) for log in logs]
+    a, b = (f"ConnectionError: {error}" for error in (one, other))
+    assert told == [a, b, "TimeoutError", "recovered", a]
+
+
+def test_trouble_with_a_new_text_at_every_attempt_does_not_fill_the_log(stepped: Stepped) -> None:
+    with capture_logs() as logs:
+        for attempt in range(30):
+            stepped.error = redis.ConnectionError(f"attempt {attempt}")
+            stepped.again()
+        stepped.error = redis.TimeoutError("nothing came")  # another kind is told all the same
+        stepped.again()
+    assert 1 < len(logs) < 20
+    assert logs[-1]["trouble"] == "TimeoutError"
+
+
+def test_the_log_has_the_code_of_a_reply_and_nothing_of_what_was_sent(stepped: Stepped) -> None:
+    stepped.error = redis.ResponseError(
+        "Command # 1 (XADD s * card 77) of pipeline caused error: NOREPLICAS Not enough good replicas"
+    )
+    with capture_logs() as logs:
+        stepped.again()
+        stepped.error = redis.ResponseError("card 77 is unknown")
+        stepped.again()
+    assert [log["trouble"] for log in logs] == ["ResponseError: NOREPLICAS", "ResponseError"]

@@ -17,7 +17,7 @@ from verifier.errors import StatusUnavailable
 from verifier.loop import Loop
 from verifier.mirror import Mirror
 from verifier.mirror_follower import MirrorFollower
-from verifier.status_reader import ENTRIES_PER_PAGE, StatusReader
+from verifier.status_reader import ENTRIES_PER_PAGE, EntryId, Page, StatusReader
 from verifier.wire.errors import StatusError
 from verifier.wire.status_store import RECORDS_PER_SHARD, epoch_key, feed_key, new_epoch, status_key
 
@@ -216,6 +216,60 @@ def test_the_age_counts_from_the_heartbeat_and_not_from_reading_it(followed: Fol
     assert followed.mirror.status_age_s() == pytest.approx(7200, abs=2)
 
 
+def _future(followed: Followed, seconds: float) -> str:
+    now, _ = followed.client.time()
+    return f"{round((now + seconds) * 1000)}-0"
+
+
+def _begin_epoch(followed: Followed, entry_id: str) -> None:
+    followed.status.set_record(1, 11)
+    followed.status.epoch = new_epoch(ROOT_KEY_ID, b"e1").encode()
+    followed.client.set(epoch_key(0), followed.status.epoch)
+    followed.status.heartbeat(entry_id=entry_id)
+
+
+@everywhere
+def test_a_feed_ahead_of_redis_is_no_status_until_a_further_heartbeat_comes(followed: Followed) -> None:
+    _begin_epoch(followed, _future(followed, 3_600))
+    for _ in range(2):
+        with pytest.raises(StatusUnavailable, match="from the future"):
+            followed.follower.step()
+    assert not followed.mirror.is_loaded
+    read_feed = followed.reader.read_feed
+
+    def heartbeat_then_read(after: EntryId) -> Page:
+        followed.status.heartbeat()
+        followed.clock.now += 0.5
+        return read_feed(after)
+
+    followed.reader.read_feed = heartbeat_then_read  # type: ignore[method-assign]
+    followed.follower.step()
+    assert followed.record(1) == 11
+    # It came since we had looked, and when is not known.
+    assert followed.mirror.status_age_s() == pytest.approx(1.0)
+
+
+def test_a_feed_ahead_of_redis_by_less_than_a_second_is_loaded_at_once(followed: Followed) -> None:
+    _begin_epoch(followed, _future(followed, 0.9))
+    followed.follower.step()
+    assert followed.mirror.status_age_s() == 0
+
+
+def test_entries_from_the_future_are_as_old_as_the_look_before_them(followed: Followed) -> None:
+    followed.status.rebuild(b"e1", {1: 11})
+    followed.follower.step()
+    followed.status.change(1, 12)
+    followed.status.heartbeat(entry_id=_future(followed, 3_600))
+    followed.clock.now += 60  # we were cut off, and it may have come at any time since
+    followed.follower.step()
+    assert followed.record(1) == 12
+    assert followed.mirror.status_age_s() == pytest.approx(60)
+    followed.status.heartbeat()
+    followed.clock.now += 1
+    followed.follower.step()
+    assert followed.mirror.status_age_s() == pytest.approx(1)
+
+
 def test_a_heartbeat_makes_the_mirror_young_again(followed: Followed) -> None:
     followed.status.rebuild(b"e1")
     followed.follower.step()
@@ -298,6 +352,74 @@ def test_a_shard_that_was_cut_or_removed_leaves_the_mirror_until_a_rebuild(
     followed.status.rebuild(b"e2", {1: 12})
     followed.follower.step()
     assert (followed.record(1), followed.record(9)) == (12, 0)
+
+
+def _cut(followed: Followed, shard: int) -> None:
+    """Remove a shard, and let the follower notice that it has to load."""
+    followed.client.delete(status_key(shard, 1))
+    followed.status.heartbeat()
+    followed.status.heartbeat()
+    followed.client.xtrim(feed_key(0), maxlen=1, approximate=False)
+    followed.follower.step()
+
+
+def _counted_shards(followed: Followed) -> list[int]:
+    """Return a list that grows by the number of each shard that is read."""
+    counted: list[int] = []
+    read_shards = followed.reader.shards
+
+    def shards() -> Iterator[tuple[int, bytes]]:
+        for shard, content in read_shards():
+            counted.append(shard)
+            yield shard, content
+
+    followed.reader.shards = shards  # type: ignore[method-assign]
+    return counted
+
+
+def test_shards_are_read_no_further_than_to_one_that_was_cut(followed: Followed) -> None:
+    followed.status.rebuild(b"e1", {shard * RECORDS_PER_SHARD: 11 for shard in range(4)})
+    followed.follower.step()
+    _cut(followed, 1)
+    counted = _counted_shards(followed)
+    with pytest.raises(StatusUnavailable, match="shard 1 was cut"):
+        followed.follower.step()
+    assert counted == [0, 2]
+
+
+def test_a_load_that_was_of_no_use_is_made_again_after_longer_and_longer_or_in_another_epoch(
+    followed: Followed,
+) -> None:
+    followed.status.rebuild(b"e1", {1: 11, RECORDS_PER_SHARD: 12})
+    followed.follower.step()
+    _cut(followed, 1)
+    counted = _counted_shards(followed)
+    loads = []
+    for seconds in (0, 0.75, 0.25, 1.75, 0.25, 3.75, 0.25, 7.75, 0.25, 15.75, 0.25, 15.75, 0.25):
+        followed.clock.now += seconds
+        with pytest.raises(StatusUnavailable, match="shard 1 was cut"):
+            followed.follower.step()
+        loads.append(len(counted))
+    assert loads == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7]
+    followed.status.rebuild(b"e2", {1: 13})
+    followed.follower.step()
+    assert followed.record(1) == 13
+
+
+def test_a_load_that_a_lost_connection_ended_is_made_again_at_once(followed: Followed) -> None:
+    followed.status.rebuild(b"e1", {1: 11})
+    read_shards = followed.reader.shards
+
+    def lose_the_connection() -> Iterator[tuple[int, bytes]]:
+        raise redis.ConnectionError
+
+    for _ in range(3):
+        followed.reader.shards = lose_the_connection  # type: ignore[method-assign]
+        with pytest.raises(redis.ConnectionError):
+            followed.follower.step()
+    followed.reader.shards = read_shards  # type: ignore[method-assign]
+    followed.follower.step()
+    assert followed.record(1) == 11
 
 
 @pytest.mark.parametrize("left", [b"\x0b" + bytes(7), None])

@@ -20,9 +20,41 @@ from verifier.redis_url import Address
 class SteppedClock:
     def __init__(self) -> None:
         self.now = 1_000.0
+        self.looked: Callable[[], None] = lambda: None
 
     def __call__(self) -> float:
-        return self.now
+        now = self.now
+        self.looked()
+        return now
+
+
+class Heard:
+    """Somebody else, in a thread, who wants to know the same while the one before is still asking."""
+
+    def __init__(self, clock: SteppedClock, ask: Callable[[], object]) -> None:
+        self._clock, self._ask = clock, ask
+        self._came = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._outcome: object = None
+
+    def come(self) -> None:
+        """Return when they have come, and so much later that the time is another one."""
+        self._clock.looked = self._came.set
+        self._thread.start()
+        assert self._came.wait(10)
+        self._clock.looked = lambda: None
+        self._clock.now += 0.25
+
+    def outcome(self) -> object:
+        """Return what they got or what was raised, at the end."""
+        self._thread.join(10)
+        return self._outcome
+
+    def _run(self) -> None:
+        try:
+            self._outcome = self._ask()
+        except redis.RedisError as error:
+            self._outcome = error
 
 
 class Sentinel:
@@ -31,10 +63,15 @@ class Sentinel:
     def __init__(self, address: Address) -> None:
         self.address = address
         self.master: Address | None = None
+        self.other_reply: object = None  # of what is no Sentinel
         self.asked = 0
+        self.meanwhile: Callable[[], None] = lambda: None
 
-    def execute_command(self, *_: str) -> list[bytes] | None:
+    def execute_command(self, *_: str) -> object:
         self.asked += 1
+        if self.other_reply is not None:
+            return self.other_reply
+        self.meanwhile()
         if self.master is None:
             raise redis.ConnectionError("gone")
         return [self.master.host.encode(), str(self.master.port).encode()]
@@ -95,6 +132,34 @@ def test_one_sentinel_that_answers_is_enough_and_none_is_no_master() -> None:
     sentinels.clock.now += 2
     assert sentinels.guide.is_current(Address("redis", 1))
     assert sentinels.all[0].asked == asked  # the one that answered last is asked first
+
+
+def test_who_waited_while_nobody_named_a_master_does_not_ask_again() -> None:
+    sentinels = Sentinels()
+    heard = Heard(sentinels.clock, sentinels.guide.address)
+    sentinels.all[0].meanwhile = heard.come
+    with pytest.raises(NoMaster):
+        sentinels.guide.address()
+    assert isinstance(heard.outcome(), NoMaster)
+    assert [one.asked for one in sentinels.all] == [1, 1, 1]
+
+    sentinels.all[0].meanwhile = lambda: None
+    sentinels.name(Address("redis", 1))
+    assert sentinels.guide.address() == Address("redis", 1)
+
+
+@pytest.mark.parametrize("reply", [[b"redis", b"many"], [b"redis"], [b"redis", 1], 7, b"OK", []])
+def test_what_answers_and_is_no_sentinel_is_passed_over(reply: object) -> None:
+    sentinels = Sentinels()
+    sentinels.all[0].other_reply = reply
+    sentinels.all[1].master = master = Address("redis", 1)
+    assert sentinels.guide.address() == master
+    sentinels.all[1].other_reply = sentinels.all[2].other_reply = reply
+    sentinels.clock.now += 2
+    assert sentinels.guide.is_current(master)  # it never raises
+    sentinels.guide.lost(master)
+    with pytest.raises(NoMaster):
+        sentinels.guide.address()
 
 
 def test_a_sentinel_that_named_what_nobody_can_use_is_asked_after_the_others() -> None:
@@ -169,7 +234,8 @@ class Nodes:
         self.says: dict[str, list[Any] | None] = dict.fromkeys(names)
         self.asked: list[str] = []
         self.meanwhile: Callable[[], None] = lambda: None
-        self.map = ClusterMap([Address(name, 1) for name in names], self._ask, SteppedClock())
+        self.clock = SteppedClock()
+        self.map = ClusterMap([Address(name, 1) for name in names], self._ask, self.clock)
 
     def _ask(self, address: Address) -> redis.Redis:
         nodes = self
@@ -224,6 +290,20 @@ def test_a_map_without_any_slot_is_no_map() -> None:
     with pytest.raises(NoMaster):
         nodes.map.refresh()
     assert nodes.map.known(5) == Address("one", 1)
+
+
+def test_who_waited_while_no_node_answered_does_not_ask_again() -> None:
+    nodes = Nodes("one")
+    heard = Heard(nodes.clock, nodes.map.refresh)
+    nodes.meanwhile = heard.come
+    with pytest.raises(NoMaster):
+        nodes.map.refresh()
+    assert isinstance(heard.outcome(), NoMaster)
+    assert nodes.asked == ["one"]
+
+    nodes.meanwhile = lambda: None
+    nodes.says["one"] = [_range(0, 16_383, "one")]
+    assert nodes.map.holder(5) == Address("one", 1)
 
 
 def test_a_node_whose_map_led_nowhere_is_asked_after_the_others() -> None:

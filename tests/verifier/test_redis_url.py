@@ -60,8 +60,41 @@ def test_a_question_about_where_to_connect_is_short_whatever_a_url_says(form: st
 
 
 @pytest.mark.parametrize(
+    ("url", "option"),
+    [
+        ("redis://:s3cret@host/0?retry_on_timeuot=s3cret", "retry_on_timeuot"),
+        ("redis://host?ssl_ca_certs=s3cret", "ssl_ca_certs"),  # which rediss:// has
+        ("unix:///run/redis.sock?socket_keepalive=s3cret", "socket_keepalive"),
+        ("redis+sentinel://:s3cret@host/city?db=1&sentinel_pasword=s3cret", "sentinel_pasword"),
+        ("redis+cluster://:s3cret@host?sentinel_password=s3cret", "sentinel_password"),
+    ],
+)
+def test_an_option_that_no_connection_takes_is_named_without_its_value(url: str, option: str) -> None:
+    with pytest.raises(ValueError, match=f"got {option}$") as refused:
+        connect(url, reply_timeout_s=1, client_name="test")
+    assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
     "url",
     [
+        "redis://host/0?max_connections=7&health_check_interval=7&username=me&db=2",
+        "rediss://host?ssl_ca_certs=ca.pem&ssl_cert_reqs=none&socket_keepalive=no",
+        "unix:///run/redis.sock?db=2&socket_connect_timeout=1",
+        "rediss+sentinel://host/city?ssl_ca_certs=ca.pem&sentinel_username=me&max_connections=7",
+        "redis+cluster://[::1]:1,host?max_connections=7",
+    ],
+)
+def test_options_of_redis_py_are_taken(url: str) -> None:
+    connect(url, reply_timeout_s=1, client_name="test").close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:12?s3cret=b@host:1",  # of a password, of which we name nothing
+        "redis://:12?secret=b@host:1",
+        "redis://host?s3cret=b",
         "http://:s3cret@host",
         "redis+proxy://:s3cret@host:1",
         "http+sentinel://:s3cret@host:1/city",

@@ -15,6 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.eventually import eventually
 from tests.signer import Signer
 from tests.verifier.fakes import AnyGate, MemoryJournal
+from verifier.call_error import CallError, Status
 from verifier.calls import Calls
 from verifier.counters import Counter, Counters
 from verifier.errors import SettingsError
@@ -286,6 +287,59 @@ def test_batches_do_not_take_the_threads_of_handhelds_and_are_refused_when_too_m
         assert gate.stub.VerifyCode(gate.scan(), timeout=TIMEOUT_S).verdict == pb.VERDICT_GREEN
         held.set()
         assert [call.code() for call in (first, waiting)] == 2 * [grpc.StatusCode.OK]
+
+
+def test_one_callers_batches_leave_places_for_anothers_whose_first_goes_before_them(
+    start: Callable[..., Gate],
+) -> None:
+    gate = start(limits=Limits(batch_threads=1, max_batches_per_caller=3))
+    gate.verifier.held = held = threading.Event()
+    request = pb.VerifyCodesRequest(scans=[gate.scan()])
+    address = f"127.0.0.1:{gate.server.port}"
+    # Without retries of gRPC's own, and each with a connection.
+    options = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
+    with grpc.insecure_channel(address, options) as many, grpc.insecure_channel(address, options) as one:
+        stub = pb_grpc.VerifierServiceStub(many)
+        calls = [stub.VerifyCodes.future(request, timeout=TIMEOUT_S)]
+        assert gate.verifier.begun.wait(TIMEOUT_S)
+        calls += [stub.VerifyCodes.future(request, timeout=TIMEOUT_S) for _ in range(2)]
+        eventually(lambda: gate.server._batch_pool.backlog() == 2)
+        refused = stub.VerifyCodes.future(request, timeout=TIMEOUT_S)
+        assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "grpc-retry-pushback-ms" in dict(refused.trailing_metadata())
+        anothers = pb.VerifyCodesRequest(scans=[gate.scan(scan_id="another's")])
+        calls.append(pb_grpc.VerifierServiceStub(one).VerifyCodes.future(anothers, timeout=TIMEOUT_S))
+        eventually(lambda: gate.server._batch_pool.backlog() == 3)
+        held.set()
+        assert [call.code() for call in calls] == 4 * [grpc.StatusCode.OK]
+        assert [entry.scan_id for entry in gate.journal.entries()] == ["s1", "another's", "s1", "s1"]
+        assert stub.VerifyCodes(request, timeout=TIMEOUT_S).verdicts, "there are places again"
+
+
+def test_a_gate_has_its_places_for_batches_whatever_connections_it_makes(start: Callable[..., Gate]) -> None:
+    gate = start(limits=Limits(batch_threads=1, max_batches_per_caller=1))
+    gate.gatekeeper.shown_gate_id = "north"
+    gate.verifier.held = held = threading.Event()
+    request = pb.VerifyCodesRequest(scans=[gate.scan()])
+    first = gate.stub.VerifyCodes.future(request, timeout=TIMEOUT_S)
+    assert gate.verifier.begun.wait(TIMEOUT_S)
+    options = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
+    with grpc.insecure_channel(f"127.0.0.1:{gate.server.port}", options) as channel:
+        refused = pb_grpc.VerifierServiceStub(channel).VerifyCodes.future(request, timeout=TIMEOUT_S)
+        assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    held.set()
+    assert first.code() is grpc.StatusCode.OK
+
+
+def test_who_is_not_known_is_told_before_a_batch_is_read(start: Callable[..., Gate]) -> None:
+    gate = start()
+    gate.gatekeeper.refusal = CallError(Status.UNAUTHENTICATED, "expected a bearer key")
+    # Its message never comes.
+    batch: Any = gate.channel.stream_unary(f"/{SERVICE_NAME}/VerifyCodes")
+    never = threading.Event()
+    call = batch.future(iter(never.wait, True), timeout=TIMEOUT_S)
+    assert (call.code(), call.details()) == (grpc.StatusCode.UNAUTHENTICATED, "expected a bearer key")
+    never.set()
 
 
 def test_a_call_whose_deadline_passed_while_it_waited_is_not_begun(start: Callable[..., Gate]) -> None:

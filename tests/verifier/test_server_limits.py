@@ -102,7 +102,7 @@ def test_watches_that_send_no_message_hold_up_no_watch(serve: Serve) -> None:
 def test_batches_that_send_no_message_hold_up_no_batch(serve: Serve) -> None:
     server = serve(limits={"batch_threads": 1})
     with silent_calls(server, 100, f"/{SERVICE_NAME}/VerifyCodes"), plain(server) as channel:
-        eventually(lambda: server._batch_pool.silent() == 100)
+        eventually(lambda: server._batch_pool.silent() == Limits().max_batches_per_caller)
         stub = pb_grpc.VerifierServiceStub(channel)
         assert len(stub.VerifyCodes(pb.VerifyCodesRequest(scans=[SCAN]), timeout=TIMEOUT_S).verdicts) == 1
 

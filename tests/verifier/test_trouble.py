@@ -19,7 +19,7 @@ from redis.sentinel import MasterNotFoundError, SlaveNotFoundError
 from loadtest.embedded_redis import EmbeddedRedis
 from verifier.errors import StatusMissing, StatusUnavailable
 from verifier.redis_connection import connect
-from verifier.trouble import Trouble, classify, from_number, to_number
+from verifier.trouble import Trouble, classify, from_number, reply_code, to_number
 from verifier.wire.errors import (
     GateListError,
     GateListNotTrusted,
@@ -66,6 +66,17 @@ def test_a_redis_in_every_state_is_told_by_its_errors(own_redis: EmbeddedRedis) 
     with _client(own_redis.url) as client, _client(own_redis.url, reply_timeout_s=0.05) as hasty:
         client.set("text", "x")
         assert _trouble(lambda: client.xlen("text")) is Trouble.NOT_STATUS  # WRONGTYPE
+        for is_transaction in (False, True):
+            with client.pipeline(transaction=is_transaction) as several:
+                several.get("text")
+                several.xlen("text")
+                assert _trouble(several.execute) is Trouble.NOT_STATUS
+        client.config_set("min-replicas-to-write", 1)
+        for is_transaction in (False, True):
+            with client.pipeline(transaction=is_transaction) as several:
+                several.xadd("stream", {"a": "b"})
+                assert _trouble(several.execute) is Trouble.REDIS_STOPS_WRITES  # NOREPLICAS
+        client.config_set("min-replicas-to-write", 0)
         client.config_set("maxmemory", 1)
         assert _trouble(lambda: client.set("more", "x")) is Trouble.REDIS_OUT_OF_MEMORY
         with client.pipeline() as transaction:
@@ -101,12 +112,32 @@ def test_a_redis_in_every_state_is_told_by_its_errors(own_redis: EmbeddedRedis) 
         (b"-NOAUTH Authentication required.\r\n", Trouble.REDIS_REFUSED),
         (b"-CLUSTERDOWN The cluster is down\r\n", Trouble.REDIS_UNREACHABLE),
         (b"-ERR unknown command\r\n", Trouble.REDIS_REFUSED),
-        (b"-MISCONF Redis is configured to save RDB snapshots\r\n", Trouble.REDIS_REFUSED),
+        (b"-MISCONF Redis is configured to save RDB snapshots\r\n", Trouble.REDIS_STOPS_WRITES),
     ],
 )
 def test_replies_that_take_long_to_get_are_told_as_well(reply: bytes, trouble: Trouble) -> None:
     with _answering(reply) as url, _client(url) as client:
         assert _trouble(client.ping) is trouble
+    with _answering(reply) as url, _client(url) as client, client.pipeline(transaction=False) as several:
+        several.ping()
+        assert _trouble(several.execute) is trouble
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("NOREPLICAS Not enough good replicas to write.", "NOREPLICAS"),
+        ("Command # 1 (XADD s * a b) of pipeline caused error: MISCONF Redis is configured", "MISCONF"),
+        ("Command # 1 (X ) of pipeline caused error: FORGED ) of pipeline caused error: OOM x", "OOM"),
+        ("unknown command 'NOREPLICAS'", ""),
+        ("CARD-77 is what was sent", ""),
+        ("Command # 1 (SECRET) failed", ""),
+        ("", ""),
+    ],
+)
+def test_the_code_word_of_a_reply_is_no_piece_of_what_was_sent(text: str, code: str) -> None:
+    assert reply_code(redis.ResponseError(text)) == code
+    assert reply_code(redis.ResponseError(text, status_code="ERR")) == "ERR"
 
 
 @pytest.mark.parametrize(
@@ -144,4 +175,4 @@ def test_every_other_error_has_its_kind(error: Exception, trouble: Trouble) -> N
 
 def test_kinds_travel_as_numbers() -> None:
     assert [from_number(to_number(kind)) for kind in (None, *Trouble)] == [None, *Trouble]
-    assert from_number(to_number(Trouble.OTHER) + 1) is Trouble.OTHER
+    assert from_number(len(Trouble) + 1) is Trouble.OTHER

@@ -43,7 +43,8 @@ def test_the_names_of_the_keys_are_pinned() -> None:
     assert feed_key(2) == "gatelight:{2}:feed"
     assert epoch_key(0) == "gatelight:{0}:epoch"
     assert status_store.KEY_SET_KEY == "gatelight:key_set"
-    assert (status_store.EPOCH_FIELD, status_store.UPDATES_FIELD) == (b"e", b"u")
+    fields = (status_store.EPOCH_FIELD, status_store.UPDATES_FIELD, status_store.PARTITIONS_FIELD)
+    assert fields == (b"e", b"u", b"p")
 
 
 def test_a_shard_is_half_a_mebibyte_of_65_536_records() -> None:

@@ -2,9 +2,10 @@
 
 What bounds the calls here, beside what Envoy bounds before them (verifier.envoy.bootstrap):
     VerifyCode     answered on the event loop, in one go; more than `max_backlog` under way are refused
-    VerifyCodes    read here, when it is known who calls, and no more than `max_unfinished_batches` at once;
-                   answered on threads of their own: a full one is the work of a thousand calls, and would
-                   hold up the others; more than `max_batch_backlog` that wait for a thread are refused
+    VerifyCodes    of one caller no more than `max_batches_per_caller`; read here, when it is known who calls,
+                   and no more than `max_unfinished_batches` at once; answered on threads of their own: a
+                   full one is the work of a thousand calls, and would hold up the others; more than
+                   `max_batch_backlog` that wait for a thread are refused
     StreamVerify   see verifier.envoy.lanes
     one entry      a call that may wait for Redis is answered on a thread, so that it holds up no other
 """
@@ -23,6 +24,7 @@ from verifier.call_error import CallError, Status
 from verifier.calls import Calls, late
 from verifier.counters import Counter, MethodPlace
 from verifier.envoy.asgi_types import Receive, Scope, Send
+from verifier.envoy.batch_turns import BatchTurns
 from verifier.envoy.exchange import Exchange, Gone
 from verifier.envoy.framing import BrokenFrame, only_message
 from verifier.envoy.lanes import Lanes
@@ -30,6 +32,7 @@ from verifier.envoy.traced import TracedExchanges
 from verifier.envoy.turns import Turns
 from verifier.limits import MAX_BATCH_BYTES, MAX_SCAN_BYTES, Limits
 from verifier.logs import where_raised
+from verifier.places import Places
 from verifier.shedding import Suspects
 from verifier.tracing import Tracing
 from verifier.v1 import verifier_pb2 as pb
@@ -62,9 +65,11 @@ class GrpcApplication:
         self._unfinished_batches = 0
         self._threads = ThreadPoolExecutor(limits.threads, thread_name_prefix="unary")
         self._batch_threads = ThreadPoolExecutor(limits.batch_threads, thread_name_prefix="batch")
-        self._lanes = Lanes(calls, limits, self._threads)
         self._suspects = Suspects()
         self._turns = Turns(limits, self._suspects)
+        self._lanes = Lanes(calls, limits, threads=self._threads, turns=self._turns, suspects=self._suspects)
+        self._batch_turns = BatchTurns(limits.batch_threads)
+        self._batch_places = Places(calls, per_caller=limits.max_batches_per_caller)
         self._methods: dict[str, Method] = {
             f"/{SERVICE}/VerifyCode": self._verify_code,
             f"/{SERVICE}/VerifyCodes": self._verify_codes,
@@ -129,14 +134,11 @@ class GrpcApplication:
             message = only_message(await exchange.body(MAX_SCAN_BYTES), MAX_SCAN_BYTES, exchange.encoding)
             request = calls.read(pb.VerifyCodeRequest, message, MAX_SCAN_BYTES)
             await self._turns.turn(connection)
-            exchange.taken_up_ns = time.monotonic_ns()
-            if exchange.is_late:
-                raise late()  # noqa: TRY301 - dropped like any other
             if calls.may_wait(caller):
                 loop = asyncio.get_running_loop()
-                response = await loop.run_in_executor(self._threads, calls.verify_code, request, caller)
+                response = await loop.run_in_executor(self._threads, self._verify, exchange, request, caller)
             else:
-                response = calls.verify_code(request, caller)
+                response = self._verify(exchange, request, caller)
         except BaseException:
             calls.counters.drop()
             raise
@@ -147,10 +149,23 @@ class GrpcApplication:
             self._suspects.note(connection, response.verdict)
         await exchange.answer(response.SerializeToString())
 
+    def _verify(
+        self, exchange: Exchange, request: pb.VerifyCodeRequest, caller: Caller
+    ) -> pb.VerifyCodeResponse:
+        exchange.taken_up_ns = time.monotonic_ns()
+        # Behind every wait, that for a thread included: a late call must use no code.
+        if exchange.is_late:
+            raise late()
+        return self._calls.verify_code(request, caller)
+
     async def _verify_codes(self, exchange: Exchange, scope: Scope) -> None:
-        limits = self._limits
         # First: whoever has no credential gets nothing read.
         caller = self._calls.identify(exchange.credentials(scope))
+        with self._batch_places.place(caller, scope.get("client")) as number:
+            await self._answer_batch(exchange, caller, is_first=number == 1)
+
+    async def _answer_batch(self, exchange: Exchange, caller: Caller, *, is_first: bool) -> None:
+        limits = self._limits
         if self._unfinished_batches >= limits.max_unfinished_batches:
             raise self._calls.overloaded()
         self._unfinished_batches += 1
@@ -166,7 +181,8 @@ class GrpcApplication:
         begun_ns = counters.begin()
         try:
             loop = asyncio.get_running_loop()
-            answer = await loop.run_in_executor(self._batch_threads, self._batch, exchange, body, caller)
+            async with self._batch_turns.turn(is_first=is_first):
+                answer = await loop.run_in_executor(self._batch_threads, self._batch, exchange, body, caller)
         except BaseException:
             counters.drop()
             raise

@@ -8,24 +8,25 @@ over; its gate calls again on a new connection, which may come to another worker
 import asyncio
 import random
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Hashable, Iterator
 from concurrent.futures import Executor
 from typing import cast
 
 from verifier.access.callers import Caller
 from verifier.call_error import CallError, Status
 from verifier.calls import Calls
-from verifier.counters import MethodPlace
+from verifier.counters import Counter, MethodPlace
 from verifier.envoy.asgi_types import Event, Scope
 from verifier.envoy.exchange import Exchange
 from verifier.envoy.framing import Unframer, frame
-from verifier.lane_places import LanePlaces
+from verifier.envoy.turns import Turns
 from verifier.limits import MAX_SCAN_BYTES, Limits
+from verifier.places import Places
+from verifier.shedding import Suspects
 from verifier.v1 import verifier_pb2 as pb
 
 _STREAM_VERIFY = int(MethodPlace.STREAM_VERIFY)
-# Scans of a stream that are answered before anybody else has a turn: two milliseconds.
-_TURN = 32
+_BAD_SIGNATURE = int(pb.VERDICT_BAD_SIGNATURE)
 # Of the connection age: no connection is told later, and lanes that were opened at once do not end at once.
 _OLDEST, _JITTER = 1.1, 0.1
 
@@ -33,12 +34,23 @@ _OLDEST, _JITTER = 1.1, 0.1
 class Lanes:
     """The lanes of one worker; used on the event loop only."""
 
-    def __init__(self, calls: Calls, limits: Limits, threads: Executor) -> None:
-        """`threads` are for the calls that may wait."""
+    def __init__(
+        self, calls: Calls, limits: Limits, *, threads: Executor, turns: Turns, suspects: Suspects
+    ) -> None:
+        """`threads` are for the calls that may wait. Each scan takes its turn among all calls of the worker;
+        whose codes are forged is noted in `suspects`.
+        """
         self._calls = calls
         self._limits = limits
         self._threads = threads
-        self._places = LanePlaces(calls, limits)
+        self._turns = turns
+        self._suspects = suspects
+        self._places = Places(
+            calls,
+            most=limits.max_streams,
+            per_caller=limits.max_streams_per_caller,
+            counter=Counter.STREAMS_OPEN,
+        )
         self._lanes: set[_Lane] = set()
         self._is_draining = False
 
@@ -46,14 +58,15 @@ class Lanes:
         """Answer one lane to its end; raises CallError."""
         # Once: a caller sees by itself when the gate list changes.
         caller = self._calls.identify(exchange.credentials(scope))
-        with self._places.place(caller, scope.get("client")):
+        connection = scope.get("client")
+        with self._places.place(caller, connection):
             if self._is_draining:
                 raise _going_away()
-            lane = _Lane()
+            lane = _Lane(exchange, caller, connection)
             self._lanes.add(lane)
             ending = asyncio.get_running_loop().call_later(self._longest_s(), lane.end)
             try:
-                await self._answer(exchange, lane, caller)
+                await self._answer(exchange, lane)
             finally:
                 ending.cancel()
                 self._lanes.discard(lane)
@@ -68,35 +81,34 @@ class Lanes:
         age_s, grace_s = self._limits.connection_age_s, self._limits.connection_age_grace_s
         return age_s * random.uniform(_OLDEST, _OLDEST + _JITTER) + grace_s  # noqa: S311 - no secret
 
-    async def _answer(self, exchange: Exchange, lane: "_Lane", caller: Caller) -> None:
+    async def _answer(self, exchange: Exchange, lane: "_Lane") -> None:
         unframer = Unframer(MAX_SCAN_BYTES, exchange.encoding)
-        # One receive ahead, so that what comes while we answer is here when we have: Envoy keeps the rest.
-        receiving = exchange.receive()
         has_more = True
         while has_more:
-            body, has_more = Exchange.read(await lane.next(receiving))
-            if has_more:
-                receiving = exchange.receive()
-            await self._answer_scans(exchange, unframer, body, caller)
+            body, has_more = await lane.next()
+            await self._answer_scans(lane, unframer.feed(body))
         if not unframer.is_between_messages:
             raise CallError(Status.INVALID_ARGUMENT, "expected a whole message, got the beginning of one")
         await exchange.end()
 
-    async def _answer_scans(
-        self, exchange: Exchange, unframer: Unframer, body: bytes, caller: Caller
-    ) -> None:
+    async def _answer_scans(self, lane: "_Lane", messages: Iterator[bytes]) -> None:
         """Answer what is whole now; the answers before an error are sent before it is raised."""
-        frames: list[bytes] = []
-        calls = self._calls
-        counters = calls.counters
+        calls, turns = self._calls, self._turns
+        counters, caller, connection = calls.counters, lane.caller, lane.connection
         come_ns = time.monotonic_ns()  # of all: those behind the first have waited for it
         may_wait = calls.may_wait(caller)
         try:
-            for message in unframer.feed(body):
+            for message in messages:
+                lane.check()
                 scan = calls.read(pb.StreamVerifyRequest, message, MAX_SCAN_BYTES).scan
                 counters.begin()
                 try:
+                    if not turns.take(connection):
+                        await lane.send()
+                        await turns.turn(connection)
+                        lane.check_peer()
                     if may_wait:
+                        await lane.send()
                         loop = asyncio.get_running_loop()
                         verdict = await loop.run_in_executor(
                             self._threads, calls.verify_code, scan, caller, "scan."
@@ -107,45 +119,83 @@ class Lanes:
                     counters.drop()
                     raise
                 counters.end(_STREAM_VERIFY, come_ns)
-                frames.append(frame(pb.StreamVerifyResponse(verdict=verdict).SerializeToString()))
-                if len(frames) == _TURN:
-                    await exchange.send(b"".join(frames))
-                    frames.clear()
+                if verdict.verdict == _BAD_SIGNATURE or self._suspects:
+                    self._suspects.note(connection, verdict.verdict)
+                lane.add(frame(pb.StreamVerifyResponse(verdict=verdict).SerializeToString()))
         finally:
-            if frames:
-                await exchange.send(b"".join(frames))
+            await lane.send()
 
 
 class _Lane:
     """A lane that can be ended between two scans."""
 
-    __slots__ = ("_is_ended", "_is_idle", "_task")
+    __slots__ = (
+        "_answers",
+        "_exchange",
+        "_is_ended",
+        "_is_idle",
+        "_receiving",
+        "_task",
+        "caller",
+        "connection",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, exchange: Exchange, caller: Caller, connection: Hashable) -> None:
         """Made by the task that answers it."""
+        self.caller = caller
+        self.connection = connection
+        self._exchange = exchange
+        self._answers: list[bytes] = []
         self._task = cast("asyncio.Task[None]", asyncio.current_task())
         self._is_idle = False
         self._is_ended = False
+        # One receive ahead, so that what comes while we answer is here when we have: Envoy keeps the rest.
+        self._receiving: Awaitable[Event] = exchange.receive()
 
     def end(self) -> None:
-        """Let next() raise CallError, at once where it waits."""
+        """Let check() and next() raise CallError, at once where it waits for a scan."""
         self._is_ended = True
         if self._is_idle:
             self._task.cancel()
 
-    async def next(self, receiving: Awaitable[Event]) -> Event:
-        """Wait for what comes next."""
-        if self._is_ended:
-            raise _going_away()
+    async def next(self) -> tuple[bytes, bool]:
+        """Wait for what comes next; return it, and whether there is more to come."""
+        self.check()
         self._is_idle = True
         try:
-            return await receiving
+            body, has_more = Exchange.read(await self._receiving)
         except asyncio.CancelledError:
             if not self._is_ended:
                 raise
             raise _going_away() from None
         finally:
             self._is_idle = False
+        if has_more:
+            self._receiving = self._exchange.receive()
+        return body, has_more
+
+    def check(self) -> None:
+        """Raise what ends the lane between two scans: CallError, or as check_peer()."""
+        if self._is_ended:
+            raise _going_away()
+        self.check_peer()
+
+    def check_peer(self) -> None:
+        """Raise Gone where it is known already that nobody is there: for them, no code is to be used."""
+        receiving = self._receiving
+        if isinstance(receiving, asyncio.Future) and receiving.done():
+            Exchange.read(receiving.result())
+
+    def add(self, answer: bytes) -> None:
+        """Keep an answer, in its frame, until send()."""
+        self._answers.append(answer)
+
+    async def send(self) -> None:
+        """Send the answers that there are: what takes longer is not waited for."""
+        if self._answers:
+            answers = b"".join(self._answers)
+            self._answers.clear()
+            await self._exchange.send(answers)
 
 
 def _going_away() -> CallError:

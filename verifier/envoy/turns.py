@@ -3,7 +3,7 @@
 The event loop answers in the order in which calls came, and looks for new ones when all that it has are
 answered: with a thousand calls there, a new one is not even refused before a fifth of a second is over. So no
 more than a millisecond of verdicts is given in one round of the loop; the other calls wait here, and in each
-round new ones are let in or refused.
+round new ones are let in or refused. Each scan of a lane is a call here.
 """
 
 import asyncio
@@ -43,16 +43,22 @@ class Turns:
         max_wait_s = self._max_wait_s * (FORGERS_PATIENCE if queue is self._forgers_waiting else 1)
         return bool(queue) and time.monotonic() - queue[0][0] > max_wait_s
 
+    def take(self, connection: Hashable) -> bool:
+        """Tell whether a call may go on now, without waiting, and take that turn."""
+        is_free = self._left and not self._waiting and not self._suspects_waiting
+        if not is_free or self._suspects.is_forger(connection):
+            return False
+        self._take()
+        return True
+
     async def turn(self, connection: Hashable) -> None:
         """Return when it is the call's turn."""
-        queue = self._queue(connection)
-        is_forgers = queue is self._forgers_waiting
-        if self._left and not is_forgers and not self._waiting and not self._suspects_waiting:
-            self._take()
+        if self.take(connection):
             return
+        queue = self._queue(connection)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         queue.append((time.monotonic(), future))
-        if is_forgers:
+        if queue is self._forgers_waiting:
             if not self._is_pacing:
                 self._let_forgers_go()
         else:

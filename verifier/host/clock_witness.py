@@ -47,7 +47,10 @@ class RedisWitness:
 
 
 def has_own_clock(redis_url: str) -> bool:
-    """Tell whether none of the servers that a URL names runs on this machine, whose clock it would have."""
+    """Tell whether no server that a URL names is at an address that only this machine has, so has its clock.
+
+    One at another address may run here all the same; ClockKeeper is not deceived by it once it leaps with us.
+    """
     url = RedisUrl.parse(redis_url)
     if url.hosts:
         return not any(is_local(f"{host.host}:{host.port}") for host in url.hosts)

@@ -46,6 +46,10 @@ _SHIP_S = 0.5
 _LONGEST_LOOK_S = 15.0
 _LONGEST_MIRROR_STEP_S = 30.0
 _LONGEST_DISK_STEP_S = 60.0
+# 200 MB from a disk that is slow, but not one that hangs: without Redis no gate opens before.
+_LONGEST_READ_S = 15.0
+# The last half second of scans and the turn under way. The scan log is on the disk in any case.
+_LAST_SHIP_S = 6.0
 # 200 MB to any disk that is well. What was saved minutes before is there in any case.
 _LAST_SAVE_S = 8.0
 # An entry of the feed that was refused is gone in a moment: as long as one looks at metrics, and once more.
@@ -85,11 +89,13 @@ class Following:
         self._state = state
         self._state_max_age_s = state_max_age_s
         self._is_state_asked_for = is_state_asked_for
-        self._clock_keeper = ClockKeeper(shared.clock_lead, wall=time.time)
         self._clock = SteadyClock(shared.clock_lead)
         self._kept: KeptState | None = None
         if state is not None:
             self._kept = KeptState(state, shared, root_key_id=key_id(root.public_key), clock=self._clock)
+        self._clock_keeper = ClockKeeper(
+            shared.clock_lead, wall=time.time, before_leap=None if self._kept is None else self._kept.correct
+        )
         self._mirror = SharedMirror(shared, monotonic=boot_time_s)
         self._key_sets = KeySets(root)
         self._gate_lists = GateLists()
@@ -135,10 +141,10 @@ class Following:
             loop.start()
 
     def finish(self) -> None:
-        """Ship what the workers wrote at the end, then keep what is known, if the disk takes it in 8 s.
+        """Ship what the workers wrote at the end, in 6 s, then keep what is known, in 8 s.
 
         Nobody waits for the other loops: they only read Redis. Where Redis fails, the scan log lies on the
-        disk until the next start.
+        disk until the next start. What takes longer goes on in a thread that ends with the process.
         """
         self._ship_the_rest()
         self._keep_the_rest()
@@ -146,13 +152,27 @@ class Following:
             loop.stop(0)
 
     def _ship_the_rest(self) -> None:
-        if self._shipper is None or self._shipping is None:
+        shipper, shipping = self._shipper, self._shipping
+        if shipper is None or shipping is None:
             return
-        self._shipping.stop()
+
+        def ship() -> bool:
+            if not shipping.stop():  # it is shipping still
+                return False
+            self._ship_once(shipper)
+            return True
+
+        if not _in_time(ship, name="scan log, at the end", timeout_s=_LAST_SHIP_S):
+            _log.warning(
+                "shipping takes too long: what is not shipped of the scan log waits on the disk",
+                folder=str(self._journal),
+            )
+
+    def _ship_once(self, shipper: Shipper) -> None:
         try:
-            self._shipper.step()
+            shipper.step()
         except redis.RedisError as error:
-            if self._shipper.waiting_bytes:
+            if shipper.waiting_bytes:
                 _log.warning(
                     "scan log is not all shipped: it waits on the disk",
                     folder=str(self._journal),
@@ -160,24 +180,21 @@ class Following:
                 )
         except OSError as error:
             _log.error("scan log is not shipped: its folder cannot be used", trouble=str(error))
-        self._shipper.close()
+        shipper.close()
 
     def _keep_the_rest(self) -> None:
         kept, keeping = self._kept, self._keeping
         if kept is None or keeping is None:
             return
-        is_done = threading.Event()
 
-        def save() -> None:
-            if keeping.stop():  # else it is writing still
-                kept.save()
-                is_done.set()
+        def save() -> bool:
+            if not keeping.stop():  # it is writing still
+                return False
+            kept.save()
+            return True
 
         # Files are moved into place whole, so nothing is lost by a process that ends meanwhile.
-        saving = threading.Thread(target=save, name="kept state, at the end", daemon=True)
-        saving.start()
-        saving.join(_LAST_SAVE_S)
-        if not is_done.is_set():
+        if not _in_time(save, name="kept state, at the end", timeout_s=_LAST_SAVE_S):
             _log.warning("state is not kept at the end: the disk takes too long", folder=str(self._state))
 
     def health(self) -> dict[Part, list[PartHealth]]:
@@ -198,6 +215,11 @@ class Following:
         followers = [follower for _, follower in self._mirrors]
         gauges: list[Gauge | Count] = [
             Gauge("key_set_left_seconds", "Until the key set in force ends.", self._key_set_left_s),
+            Gauge(
+                "key_set_starts_in_seconds",
+                "Until a key set is in force; 0: one is, or was.",
+                self._key_set_starts_in_s,
+            ),
             Gauge("gate_list_left_seconds", "Until the gate list ends.", self._gate_list_left_s),
             Gauge(
                 "feed_lag_seconds",
@@ -289,31 +311,48 @@ class Following:
 
     def _take_state(self) -> None:
         """Begin with what an earlier run kept; what Redis holds is newer, and replaces it."""
-        if self._kept is None or self._state is None:
+        kept, state = self._kept, self._state
+        if kept is None or state is None or not self._open_state(kept, state):
             return
-        try:
-            self._kept.make_folder()
-            try_to_write(self._state)
-        except OSError as error:
-            # As for the scan log; and where nobody asked for it, a start is worth more.
-            if not is_disk_full(error) and self._is_state_asked_for:
-                raise SettingsError(
-                    f"--state: cannot write in {self._state}: {error.strerror}; "
-                    "name another folder, or say --no-state"
-                ) from None
-            _log.warning("state cannot be kept on the disk", folder=str(self._state), trouble=error.strerror)
-        for signed in unpack(self._kept.kept(KEY_SETS)):
+        for signed in unpack(kept.kept(KEY_SETS)):
             with contextlib.suppress(KeySetError):
                 self._key_sets.offer(signed)
         if self._key_sets.signed:
             self._shared.key_sets.write(pack(self._key_sets.signed))
-        self._take_gate_list(self._kept.kept(GATE_LIST))
+        self._take_gate_list(kept.kept(GATE_LIST))
         try:
-            age_s = self._kept.load_mirror(max_age_s=self._state_max_age_s)
+            age_s = kept.load_mirror(max_age_s=self._state_max_age_s)
         except NotKept as error:
             _log.info("no mirror from the disk", why=str(error))
         else:
             _log.info("mirror from the disk, until Redis answers", status_age_s=round(age_s, 3))
+
+    def _open_state(self, kept: KeptState, state: Path) -> bool:
+        """Return whether what was kept can be read; raises SettingsError."""
+        failed: list[OSError] = []
+
+        def look() -> bool:
+            try:
+                kept.make_folder()
+                try_to_write(state)
+            except OSError as error:
+                failed.append(error)
+            kept.read_through()
+            return True
+
+        # Takes nothing: who comes to its end late must not change what others have taken meanwhile.
+        if not _in_time(look, name="kept state, at the start", timeout_s=_LONGEST_READ_S):
+            _log.error("no state from the disk: the disk takes too long", folder=str(state))
+            return False
+        for error in failed:
+            # As for the scan log; and where nobody asked for it, a start is worth more.
+            if not is_disk_full(error) and self._is_state_asked_for:
+                raise SettingsError(
+                    f"--state: cannot write in {state}: {error.strerror}; "
+                    "name another folder, or say --no-state"
+                )
+            _log.warning("state cannot be kept on the disk", folder=str(state), trouble=error.strerror)
+        return True
 
     def _take_gate_list(self, signed: bytes) -> None:
         # Whose keys are no longer in force is believed by nobody, until Redis has a newer key set.
@@ -338,6 +377,12 @@ class Following:
     def _key_set_left_s(self) -> float | None:
         expires_at = self._key_sets.expires_at(int(self._clock()))
         return None if expires_at is None else expires_at - self._clock()
+
+    def _key_set_starts_in_s(self) -> float | None:
+        starts_at = self._key_sets.starts_at(int(self._clock()))
+        if starts_at is None:
+            return 0.0 if self._key_sets.version else None
+        return max(0.0, starts_at - self._clock())
 
     def _gate_list_left_s(self) -> float | None:
         newest = self._gate_lists.newest
@@ -418,7 +463,7 @@ class Following:
             reader=reader, mirror=partition, monotonic=boot_time_s, new_table=partition.new_table
         )
         # A step waits for the feed itself, so it needs no pause.
-        step = partial(_follow, follower, partition)
+        step = partial(_follow, follower, partition, self._kept)
         loop = Loop(
             self._told("mirror load", step, done=lambda: follower.loads),
             name=Part.MIRROR,
@@ -429,7 +474,18 @@ class Following:
         return loop, follower
 
 
-def _follow(follower: MirrorFollower, partition: SharedPartition) -> None:
+def _in_time(work: Callable[[], bool], *, name: str, timeout_s: float) -> bool:
+    """Do `work` in a thread that the process does not wait for; tell whether it was done within the time."""
+    done: list[bool] = []
+    thread = threading.Thread(target=lambda: done.append(work()), name=name, daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    return done == [True]
+
+
+def _follow(follower: MirrorFollower, partition: SharedPartition, kept: KeptState | None) -> None:
     # In the follower's own thread, so that no half is freed while it is being loaded.
     partition.free_old_half()
+    if kept is not None and kept.is_refused:
+        partition.drop_what_was_there()
     follower.step()

@@ -11,10 +11,13 @@ owner's alone; the mode of one that was there is its owner's affair, and told of
 
 A mirror is written under another name and moved into place whole, copied while it is followed: a record in it
 is at least as new as the moment that it says. It is taken into use only when all of it was read and is right,
-and then its status is as old as it is: policies and answers go by that age. Each file stands for itself, so
-that a crash between two of them leaves what could have been there anyway.
+and then its status is as old as it is: policies and answers go by that age. As that age rests on the clock of
+the start, which may be a day slow on a machine without a battery for it, it is worked out anew when a leap of
+the clock is followed, until Redis has confirmed what it has. Each file stands for itself, so that a crash
+between two of them leaves what could have been there anyway.
 """
 
+import contextlib
 import errno
 import json
 import math
@@ -22,7 +25,7 @@ import os
 import struct
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -55,6 +58,7 @@ _TRY_AGAIN_S = 10.0
 _TRY_FULL_AGAIN_S = 60.0
 # What a save leaves to the scan log, which is often on the same disk: minutes of a busy verifier's.
 _RESERVE_BYTES = 64 << 20
+_READ_BYTES = 1 << 20
 _WRITABLE_BY_OTHERS = 0o022
 # A clock that was set back by less makes no difference that anybody could see.
 _CLOCK_TOLERANCE_S = 1.0
@@ -98,8 +102,17 @@ class _Header:
         return header
 
 
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """What was taken into use from the disk."""
+
+    current_at: Sequence[float]  # Unix seconds, as in the header
+    at_s: float  # when it was taken, on the clock of ages
+    max_age_s: float
+
+
 class KeptState:
-    """The folder. keep() is for any thread, the rest for one at a time.
+    """The folder. keep() and correct() are for any thread, the rest for one at a time.
 
     Only load_mirror() and step() raise: no disk stops a verdict, and whoever makes the steps tells of it.
     """
@@ -121,6 +134,8 @@ class KeptState:
         self._monotonic = monotonic
         self._saved: list[float] | None = None  # when each partition was current in what was saved last
         self._save_at_s = monotonic()
+        self._loaded: _Loaded | None = None
+        self._is_refused = False  # what was loaded, by the clock as it was set right since
         self._documents = {KEY_SETS: shared.key_sets, GATE_LIST: shared.gate_list}
         self._unkept: set[str] = set()  # documents that are newer than what lies on the disk
         self._trouble: OSError | None = None  # with the mirror
@@ -142,6 +157,37 @@ class KeptState:
         """How old the status in the mirror on the disk is; None while there is none that this run knows."""
         return None if self._saved is None else self._monotonic() - min(self._saved)
 
+    @property
+    def is_refused(self) -> bool:
+        """Tell whether what was loaded was too old for it, as turned out later: followers then drop it."""
+        return self._is_refused
+
+    def correct(self, step_s: float) -> None:
+        """Say the right age of what was loaded; for when the clock is about to follow a leap by `step_s`.
+
+        Before it does, so that nobody sees the right time and the wrong age.
+        """
+        loaded = self._loaded
+        unconfirmed = self._unconfirmed(list(self._shared.generations))
+        if loaded is None or not unconfirmed:
+            return
+        loaded_at = self._clock() - self._monotonic() + step_s + loaded.at_s  # Unix seconds
+        ages = {number: loaded_at - at for number, at in unconfirmed.items()}
+        saved = self._saved
+        for number, age_s in ages.items():
+            # Where a follower loads in this very moment, its own is told too old until the next heartbeat.
+            current_at_s = self._shared.current_at_s[number] = loaded.at_s - max(0.0, age_s)
+            if saved is not None:
+                saved[number] = current_at_s
+        try:
+            _require_usable(ages.values(), loaded.max_age_s)
+        except NotKept as error:
+            self._loaded = None
+            self._is_refused = True
+            _log.error(
+                "the mirror from the disk is dropped: the clock was wrong at the start", why=str(error)
+            )
+
     def keep(self, name: str) -> None:
         """Have step() keep a document as it is in shared memory then: KEY_SETS or GATE_LIST.
 
@@ -158,6 +204,16 @@ class KeptState:
         except OSError as error:
             _log.warning("state on the disk cannot be read", what=name, trouble=error.strerror)
             return b""
+
+    def read_through(self) -> None:
+        """Read all that was kept, and take nothing: then it lies in memory, and no disk holds up a load.
+
+        Where the disk hangs, this does not return; what cannot be read is passed over.
+        """
+        for name in (KEY_SETS, GATE_LIST, MIRROR):
+            with contextlib.suppress(OSError), (self._folder / name).open("rb", buffering=0) as file:
+                while file.read(_READ_BYTES):
+                    pass
 
     def step(self) -> None:
         """Write the mirror when it is time, and whatever should lie in the folder and does not.
@@ -218,9 +274,10 @@ class KeptState:
             return False
         self._require_room(generations)
         offset = self._clock() - self._monotonic()
-        header = _Header(
-            self._root_key_id, self._shared.layout.partitions, [at + offset for at in current_at_s]
-        )
+        current_at = [at + offset for at in current_at_s]
+        for number, at in self._unconfirmed(generations).items():
+            current_at[number] = at
+        header = _Header(self._root_key_id, self._shared.layout.partitions, current_at)
         try:
             with open_atomically(self._folder / MIRROR, mode=0o600) as file:
                 self._write(file, header.encode(), generations)
@@ -238,6 +295,14 @@ class KeptState:
             raise NotKept("there is none") from None
         except OSError as error:
             raise NotKept(f"it cannot be read: {error.strerror}") from None
+
+    def _unconfirmed(self, generations: Sequence[int]) -> dict[int, float]:
+        """Return the partitions in use as they were loaded here, and when each was current, Unix seconds."""
+        loaded = self._loaded
+        if loaded is None:
+            return {}
+        # The first generation is ours, each later one a load from Redis.
+        return {number: at for number, at in enumerate(loaded.current_at) if generations[number] == 1}
 
     def _require_room(self, generations: Sequence[int]) -> None:
         """Raise OSError where the mirror would take what the scan log needs; asking takes nothing."""
@@ -277,10 +342,8 @@ class KeptState:
         head = _read_header(file)
         header = self._own_header(head)
         ages = [self._clock() - at for at in header.current_at]
-        if min(ages) < -_CLOCK_TOLERANCE_S:
-            raise NotKept("it is from the future: this machine's clock was set back")
-        if max(ages) > max_age_s:
-            raise NotKept(f"its status is {max(ages):.0f} s old, and at most {max_age_s:.0f} are allowed")
+        loaded_at_s = self._monotonic()
+        _require_usable(ages, max_age_s)
         partitions = [
             SharedPartition(self._shared, number, monotonic=time.monotonic)
             for number in range(header.partitions)
@@ -289,7 +352,8 @@ class KeptState:
         for shard, content in _read_shards(file, head):
             tables[shard % header.partitions].load_shard(shard, content)
         for partition, table, age_s in zip(partitions, tables, ages, strict=True):
-            partition.swap_in(table, self._monotonic() - max(0.0, age_s))
+            partition.swap_in(table, loaded_at_s - max(0.0, age_s))
+        self._loaded = _Loaded(header.current_at, loaded_at_s, max_age_s)
         self._saved = list(self._shared.current_at_s)
         return max(0.0, *ages)
 
@@ -304,6 +368,14 @@ class KeptState:
 
 class _LoadedAnew(Exception):
     """The mirror was replaced while it was being copied."""
+
+
+def _require_usable(ages: Collection[float], max_age_s: float) -> None:
+    """Raise NotKept for status that is too old, or is as old as nobody knows."""
+    if min(ages) < -_CLOCK_TOLERANCE_S:
+        raise NotKept("it is from the future: this machine's clock was set back")
+    if max(ages) > max_age_s:
+        raise NotKept(f"its status is {max(ages):.0f} s old, and at most {max_age_s:.0f} are allowed")
 
 
 def _read_header(file: BinaryIO) -> bytes:

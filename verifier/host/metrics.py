@@ -48,6 +48,9 @@ _METHODS = {
 }
 # Parts that are in the workers, and tell of trouble in their rows.
 _WORKERS_PARTS = {Part.JOURNAL: Counter.JOURNAL_TROUBLE, Part.ENTRIES: Counter.ENTRIES_TROUBLE}
+# A worker ticks ten times a second. One that says nothing for so long is frozen (verifier.host.place), or the
+# machine is so busy that gates wait as well.
+_SILENT_S = 1.5
 # With fewer calls for each worker, their shares are chance.
 _LEAST_MEAN_FOR_SKEW = 10
 
@@ -106,14 +109,19 @@ class VerifierCollector(Collector):
         gauges: Iterable[Gauge | Count],
         health: Callable[[], PartsHealth] = dict,
         about: Mapping[str, str] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`health` returns how the supervisor's own parts are; `about` what the verifier is, as labels."""
+        """`health` returns how the supervisor's own parts are; `about` what the verifier is, as labels.
+
+        `monotonic` is the clock of the rows' heartbeats.
+        """
         self._rows = rows
         self._restarts = restarts
         self._skew = skew
         self._gauges = tuple(gauges)
         self._health = health
         self._about = dict(about or {})
+        self._monotonic = monotonic
 
     def collect(self) -> Iterator[Metric]:
         """Return every metric as it is now."""
@@ -128,7 +136,7 @@ class VerifierCollector(Collector):
             if row.pid or row.counters.get(Counter.CALLS):
                 calls.add_metric([str(number)], row.counters.get(Counter.CALLS))
         yield calls
-        serving = sum(row.phase is Phase.SERVING for row in self._rows)
+        serving = sum(self._is_serving(row) for row in self._rows)
         yield GaugeMetricFamily(f"{_PREFIX}workers_serving", "Workers that serve.", value=serving)
         yield CounterMetricFamily(
             f"{_PREFIX}worker_restarts", "Workers started again after a death.", value=self._restarts()
@@ -160,6 +168,10 @@ class VerifierCollector(Collector):
             info = GaugeMetricFamily(f"{_PREFIX}info", "What this verifier is.", labels=list(self._about))
             info.add_metric(list(self._about.values()), 1)
             yield info
+
+    def _is_serving(self, row: Row) -> bool:
+        # A frozen worker goes on to say that it serves.
+        return row.phase is Phase.SERVING and self._monotonic() - row.heartbeat_s <= _SILENT_S
 
     def _call_seconds(self) -> Metric:
         family = HistogramMetricFamily(
@@ -220,7 +232,7 @@ class VerifierCollector(Collector):
             if kind is not None:
                 since_s = row.counters.get(place + 1) / 1e3
                 # From the first moment on, it lasts.
-                yield PartHealth(kind, max(0.001, time.monotonic() - since_s))
+                yield PartHealth(kind, max(0.001, self._monotonic() - since_s))
 
     def _sum(self, place: int) -> int:
         return sum(row.counters.get(place) for row in self._rows)

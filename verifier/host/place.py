@@ -153,11 +153,6 @@ class Place:
         with contextlib.suppress(OSError):
             self._engine.drain(self._process, self._config)
 
-    def kill(self) -> None:
-        """End the worker now."""
-        if self._process is not None:
-            self._send(signal.SIGKILL)
-
     def _is_frozen(self, pid: int) -> bool:
         """Tell whether it has been silent for so long, and used no processor time meanwhile."""
         if 0.0 < self._still_s <= _MAX_FROZEN_STEP_S:

@@ -8,7 +8,7 @@ from collections import deque
 
 FIRST_DELAY_S = 0.1
 MAX_DELAY_S = 10.0
-# At this many deaths of one worker within the time below, the verifier gives up.
+# At this many deaths of one worker within the time below, the verifier gives up if no other one answers.
 MAX_DEATHS = 10
 WITHIN_S = 60.0
 

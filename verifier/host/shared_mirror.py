@@ -86,6 +86,7 @@ class SharedPartition:
         self._free_at_s: float | None = (
             None  # None: in the half out of use is nothing, or a load that has begun
         )
+        self._has_swapped_in = False
 
     @property
     def table(self) -> StatusTable | None:
@@ -115,7 +116,13 @@ class SharedPartition:
             self.current_at_s = current_at_s
         self._shared.generations[self._partition] += 1
         self.current_at_s = current_at_s
+        self._has_swapped_in = True
         self._free_at_s = self._monotonic() + FREE_AFTER_S
+
+    def drop_what_was_there(self) -> None:
+        """Take out of use what another swapped in, from the disk, before our first: as if never loaded."""
+        if not self._has_swapped_in:
+            self._shared.generations[self._partition] = 0
 
     def free_old_half(self) -> None:
         """Give back the pages of the table before this one, if it went out of use long enough ago."""

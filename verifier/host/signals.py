@@ -17,9 +17,13 @@ _STOPPING = (signal.SIGTERM, signal.SIGINT)
 class Signals:
     """Signals as they come. To be entered in the main thread."""
 
-    def __init__(self, *numbers: signal.Signals) -> None:
-        """Take these: SIGTERM and SIGINT are to stop, SIGHUP is to reload."""
+    def __init__(self, *numbers: signal.Signals, is_second_final: bool = False) -> None:
+        """Take these: SIGTERM and SIGINT are to stop, SIGHUP is to reload.
+
+        Where a second one `is_second_final`, it ends the process at once, as it would without us.
+        """
         self._numbers = numbers
+        self._is_second_final = is_second_final
         self._before: dict[signal.Signals, Any] = {}
         self.stops = 0
         self.is_to_reload = False
@@ -49,5 +53,8 @@ class Signals:
     def _take(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         if number in _STOPPING:
             self.stops += 1
+            if self._is_second_final and self.stops > 1:
+                signal.signal(number, signal.SIG_DFL)
+                signal.raise_signal(number)
         else:
             self.is_to_reload = True

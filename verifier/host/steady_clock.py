@@ -6,16 +6,22 @@ a number in shared memory. The supervisor keeps it up: small corrections of the 
 leap is not until there is reason to believe it. Which of two times is right cannot be told from inside, so:
 
 1. Redis on another machine has a clock of its own. Where one of the two times is close to it, that one holds,
-   for as long as it is heard. A witness that leapt itself is none: it may have the clock that we have.
+   for as long as it is heard. One that leapt as we did, or shortly before, says nothing for the new time: it
+   may have the very clock that we have.
 2. The system says whether its clock is kept by a time server. One that was not, and is since it leapt, was
    set right: a machine that has just started does this.
 3. Otherwise the old time holds for HOLD_S, in which somebody can act on the alarm. Then the new one is
-   believed, as it is at the start.
+   believed, as it is at the start, and for an hour it is told that it was.
+
+A virtual machine that was paused pays for the second half of 1: the clock that is never set stood still
+meanwhile, so wall clock and witness leap alike, as they do when both are set wrong. From inside the two cases
+are one, and so verdicts go by the old time for HOLD_S after a pause, unless 2 speaks for the new one.
 
 (A time server that corrects slowly moves both clocks: whatever shows here was set.)
 """
 
 import ctypes
+import math
 import threading
 from collections.abc import Callable
 
@@ -74,17 +80,22 @@ class ClockKeeper:
         wall: Callable[[], float],
         monotonic: Callable[[], float] = boot_time_s,
         is_kept: Callable[[], bool] = is_kept_by_time_server,
+        before_leap: Callable[[float], None] | None = None,
     ) -> None:
-        """Keep up `lead`, which holds what was right at the start; `wall` returns Unix seconds."""
+        """Keep up `lead`, which holds what was right at the start; `wall` returns Unix seconds.
+
+        `before_leap` is told by how many seconds a leap goes that is followed right after it.
+        """
         self._lead = lead
         self._wall = wall
         self._monotonic = monotonic
         self._is_kept = is_kept
+        self._before_leap = before_leap
         self._was_kept = is_kept()  # before it leapt
         self._leapt: tuple[float, float] | None = None  # to which lead, and since when it is held
         self._minute = lead[0], monotonic()  # the lead at its beginning, and when that was
         self._heard: tuple[float, float] | None = None  # the lead of the witness, and when
-        self._is_none_until_s = 0.0  # the witness, since it leapt
+        self._witness_leapt_at_s = -math.inf
         self._followed: tuple[float, float] | None = None  # a leap, for want of anything better, and when
         self._lock = threading.Lock()
 
@@ -112,7 +123,7 @@ class ClockKeeper:
             before = self._heard
             self._heard = time_s - at_s, at_s
             if before is not None and abs(self._heard[0] - before[0]) > TOLERANCE_S:
-                self._is_none_until_s = at_s + HOLD_S
+                self._witness_leapt_at_s = at_s
 
     def look(self) -> None:
         """Follow the wall clock, or not; to be called every second or so."""
@@ -134,6 +145,8 @@ class ClockKeeper:
 
     def _follow(self, lead: float, now_s: float, *, is_leap: bool) -> None:
         self._leapt = None
+        if is_leap and self._before_leap is not None:
+            self._before_leap(lead - self._lead[0])
         self._lead[0] = lead
         if is_leap or now_s - self._minute[1] >= _MINUTE_S:
             self._minute = lead, now_s
@@ -148,12 +161,15 @@ class ClockKeeper:
                 held_for_s=HOLD_S,
                 advice="set the clock right, or restart the verifier if the new time is the right one",
             )
-        witness = self._heard_of(now_s) if now_s >= self._is_none_until_s else None
-        if witness is not None and abs(lead - witness) <= AGREES_S:
-            return abs(lead - witness) < abs(self._lead[0] - witness)
-        if witness is not None and abs(self._lead[0] - witness) <= AGREES_S:
-            self._leapt = lead, now_s  # when the witness is gone, it is held for the whole time again
-            return False
+        witness = self._heard_of(now_s)
+        if witness is not None:
+            from_new_s, from_old_s = abs(lead - witness), abs(self._lead[0] - witness)
+            if from_old_s <= min(from_new_s, AGREES_S):
+                self._leapt = lead, now_s  # when the witness is gone, it is held for the whole time again
+                return False
+            # One that leapt at about the time we did is where our clock is, and so no proof that it is right.
+            if from_new_s <= AGREES_S and self._witness_leapt_at_s < self._leapt[1] - HOLD_S:
+                return True
         if not self._was_kept and self._is_kept():
             return True
         if now_s - self._leapt[1] < HOLD_S:

@@ -1,7 +1,7 @@
 """The supervisor: starts the workers, keeps them running, renews them, and ends with them.
 
-It waits for signals and looks at its workers ten times a second. SIGTERM and SIGINT drain, a second one ends
-at once, SIGHUP renews every worker with the configuration as it is then.
+It waits for signals and looks at its workers ten times a second. SIGTERM and SIGINT drain, SIGHUP renews
+every worker with the configuration as it is then.
 """
 
 import time
@@ -62,7 +62,7 @@ class Supervisor:
         """Return when all workers have ended as they were told to.
 
         Raises SettingsError when a worker cannot be started or run at all, and WorkersFailed when one dies
-        again and again.
+        again and again and no other answers.
         """
         try:
             self._start()
@@ -99,8 +99,6 @@ class Supervisor:
         self._workers.drain()
         # Each worker that does not end in its time is killed, so this comes to an end.
         while not self._workers.are_gone:
-            if self._signals.stops > 1:
-                self._workers.kill()
             self._workers.wait_step()
             self._signals.wait(_LOOK_S / 5)
 

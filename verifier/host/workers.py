@@ -24,7 +24,7 @@ _log = structlog.get_logger("verifier")
 
 
 class WorkersFailed(VerifierError):
-    """Workers die again and again; a restart does not help."""
+    """Workers die again and again, and none answers; a restart does not help."""
 
 
 class NeverReady(VerifierError):
@@ -142,11 +142,6 @@ class Workers:
         for place in self._places:
             place.look()
 
-    def kill(self) -> None:
-        """End all of them now."""
-        for place in self._places:
-            place.kill()
-
     def _start(self, place: Place) -> None:
         if self._try_to_start(place, self._configure):
             self._restarts[place.number].started()
@@ -155,6 +150,7 @@ class Workers:
         self._start_again(place, self._restarts[place.number].could_not_start())
 
     def _try_to_start(self, place: Place, configure: Callable[[int], WorkerConfig]) -> bool:
+        self._started_with[place.number] = configure  # before anybody is there, of whom others may ask
         try:
             place.start(configure(place.number))
         except Exception as error:  # noqa: BLE001 - whatever it is, the other workers go on
@@ -163,7 +159,6 @@ class Workers:
             )
             _log.error("worker cannot be started", worker=place.number, error=why)
             return False
-        self._started_with[place.number] = configure
         return True
 
     def _note(self, place: Place, change: Change) -> None:
@@ -178,7 +173,11 @@ class Workers:
         self._require_no_first_start()
         delay_s = self._restarts[place.number].died(self._monotonic())
         if delay_s is None:
-            raise WorkersFailed(f"worker {place.number} died again and again")
+            if not self.serving:
+                raise WorkersFailed(f"worker {place.number} died again and again")
+            # Whatever kills this one, those who answer would end with us.
+            _log.error("worker dies again and again, others answer", worker=place.number)
+            delay_s = MAX_DELAY_S
         self._start_again(place, delay_s)
 
     def _require_no_first_start(self) -> None:

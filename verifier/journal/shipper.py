@@ -28,6 +28,7 @@ from typing import Any
 import structlog
 
 from verifier.atomic_file import write_atomically
+from verifier.boot_clock import boot_time_s
 from verifier.journal.segments import (
     JOURNAL_ID_NAME,
     SHIPPER_LOCK_NAME,
@@ -86,26 +87,33 @@ class Shipper:
         *,
         redis_url: str,
         unix_time: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = boot_time_s,
         max_stream_batches: int = MAX_STREAM_BATCHES,
     ) -> None:
-        """Ship `folder`, which is made; raises ValueError for a URL that is not one of Redis."""
+        """Ship `folder`, which is made; raises ValueError for a URL that is not one of Redis.
+
+        `monotonic` is the clock of ages.
+        """
         self._folder = folder
         self._redis = connect(
             redis_url, reply_timeout_s=REPLY_TIMEOUT_S, client_name="gatelight-journal", key=SCANS_KEY
         )
         self._unix_time = unix_time
+        self._monotonic = monotonic
+        self._lead_s = unix_time() - monotonic()
         self._max_stream_batches = max_stream_batches
         self._lock: int | None = None
         self._held = -1  # the folder that is locked, wherever it is now
         self._turns_away = 0  # since it was moved and all of it was shipped
         self._is_refused = False
         self._journal_id = ""
+        self._is_id_new = False  # no batch ever went under it
         self._ledger = Ledger()
         self._written: bytes | None = None  # the note as Redis must hold it; None before the first look
         self._waiting_bytes = 0
         self._unarchived = Unarchived()
-        self._began_at = unix_time()
-        self._behind_since: float | None = None  # Unix seconds; None before the first look
+        self._began_at = self._now()
+        self._behind_since: float | None = None  # as _now(); None before the first look
         self._shipped_batches = 0
         self._damaged_bytes = 0
         self._unreadable: Sequence[str] = []
@@ -122,13 +130,13 @@ class Shipper:
         It grows from the start on where the folder was never looked into: that is not well.
         """
         since = self._began_at if self._behind_since is None else self._behind_since
-        return max(0.0, self._unix_time() - since)
+        return self._now() - since
 
     @property
     def oldest_unarchived_age_s(self) -> float:
         """How long the oldest waits that the archive has not taken, to 5 s; 0 where it has all."""
         since = self._unarchived.since
-        return 0.0 if since is None else max(0.0, self._unix_time() - since)
+        return 0.0 if since is None else self._now() - since
 
     @property
     def shipped_batches(self) -> int:
@@ -157,7 +165,7 @@ class Shipper:
             return
         self._is_refused = False
         is_in_place = is_at(self._folder, os.fstat(self._held))
-        began_at = self._unix_time()
+        began_at = self._now()
         segments = list_segments(self._held)
         self._ledger.forget({segment.name for segment in segments})
         self._survey(segments, began_at)
@@ -222,13 +230,19 @@ class Shipper:
             stack.callback(os.close, lock)
             if not try_lock(lock):
                 return False
-            self._journal_id = _read_journal_id(self._folder / JOURNAL_ID_NAME)
+            found = _read_journal_id(self._folder / JOURNAL_ID_NAME)
+            self._journal_id = found or _new_journal_id(self._folder / JOURNAL_ID_NAME)
+            self._is_id_new = not found
             stack.pop_all()
         self._lock, self._held = lock, held
         self._ledger = Ledger()
         self._unarchived = Unarchived()
         self._written = None
         return True
+
+    def _now(self) -> float:
+        """Return the Unix time of the start and what has passed since: no clock that is set changes ages."""
+        return self._monotonic() + self._lead_s
 
     def _survey(self, segments: Sequence[Segment], now: float) -> None:
         archived = self._ledger.archived
@@ -240,11 +254,9 @@ class Shipper:
 
     def _ship(self, segments: Sequence[Segment]) -> bool:
         """Return whether all there is has been shipped."""
-        key = SHIPPED_KEY_PREFIX + self._journal_id
         pipeline: Any = self._redis.pipeline()
         with pipeline as transaction:
-            # What a frozen Redis executes late, when we have long gone on, must not bring back an old note.
-            transaction.watch(key)
+            key = self._watch_note(transaction)
             has_room = self._look_into_redis(transaction, key)
             if not has_room:
                 return False
@@ -257,6 +269,22 @@ class Shipper:
             if found.batches or found.damaged_bytes or self._ledger.is_unsure:
                 self._put(transaction, key, found)
         return found.is_all
+
+    def _watch_note(self, transaction: Any) -> str:
+        """Return the key of our note, which is watched."""
+        # What a frozen Redis executes late, when we have long gone on, must not bring back an old note.
+        key = SHIPPED_KEY_PREFIX + self._journal_id
+        transaction.watch(key)
+        if self._written is not None or self._is_id_new or transaction.get(key) is not None:
+            return key
+        # Nobody knows which numbers an earlier shipper gave out, and the archive may still confirm them. By a
+        # clock that is slow ours would be lower, and what they confirm would go unarchived.
+        with contextlib.suppress(OSError):  # on a full disk the clock has to do
+            self._journal_id = _new_journal_id(self._folder / JOURNAL_ID_NAME)
+            self._is_id_new = True
+            key = SHIPPED_KEY_PREFIX + self._journal_id
+            transaction.watch(key)
+        return key
 
     def _look_into_redis(self, transaction: Any, key: str) -> bool:
         """Return whether the stream has room."""
@@ -321,13 +349,17 @@ class Shipper:
 
 
 def _read_journal_id(path: Path) -> str:
+    """Return the id of the folder; empty where there is none."""
     try:
         found = path.read_text(encoding="ascii", errors="replace").strip()
     except FileNotFoundError:
-        found = ""
-    if len(found) == _JOURNAL_ID_DIGITS and set(found) <= set("0123456789abcdef"):
-        return found
-    # Without it nothing is lost: under a new id all there is is shipped again.
+        return ""
+    is_id = len(found) == _JOURNAL_ID_DIGITS and set(found) <= set("0123456789abcdef")
+    return found if is_id else ""
+
+
+def _new_journal_id(path: Path) -> str:
+    # Without the old one nothing is lost: under a new id all there is is shipped again.
     new = secrets.token_hex(_JOURNAL_ID_DIGITS // 2)
     write_atomically(path, new.encode(), mode=0o600)
     return new

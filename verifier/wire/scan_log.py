@@ -2,12 +2,13 @@
 
     frame                     u16 0x4C47, u16 length, u32 CRC-32 (zlib) of the entry, entry; little-endian.
                               An entry is a serialized verifier.v1.ScanLogEntry
-    gatelight:scans           stream of batches. Fields: j journal id (16 hex digits, one a journal folder),
-                              n batch number in decimal, ascending by journal, p the number of the batch
-                              before it (0 or no field: it needs none), e frames, maybe none
+    gatelight:scans           stream of batches. Fields: j journal id (16 hex digits, one a journal folder,
+                              and another where a start finds no note of it), n batch number in decimal,
+                              ascending by journal, p the number of the batch before it (0 or no field: it
+                              needs none), e frames, maybe none
     gatelight:scans:archived:{gatelight:scans}
                               hash: journal id -> the number up to which all batches are in the archive. Some
-                              40 bytes a journal folder that ever was; they stay
+                              40 bytes a journal id that ever was; they stay
     gatelight:scans:shipped:{gatelight:scans}:<journal id>
                               what the shipper has put into the stream, written with the batches in one MULTI,
                               for 30 days; its own affair (verifier/journal/shipped.py)

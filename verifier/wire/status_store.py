@@ -1,7 +1,8 @@
 """How status lies in Redis: names of keys, shards, and the bytes of feed entries.
 
     gatelight:{p}:status:<shard>   string, 65 536 records; record i at 8 * (i mod 65 536)
-    gatelight:{p}:feed             stream: field e = epoch, field u = updates; no u: heartbeat
+    gatelight:{p}:feed             stream: field e = epoch, field u = updates; no u: heartbeat;
+                                   field p = partitions, in decimal digits; older issuers have none
     gatelight:{p}:epoch            key_id of the root, "-", random id; new at every rebuild
     gatelight:key_set              the key set, signed
     gatelight:gates                the gate list, signed
@@ -32,6 +33,7 @@ FEED_MAX_ENTRIES = 1_000_000
 MAX_UPDATES_PER_ENTRY = 4_096
 EPOCH_FIELD = b"e"
 UPDATES_FIELD = b"u"
+PARTITIONS_FIELD = b"p"
 
 _UPDATE = struct.Struct("<IQ")
 _EPOCH = re.compile(rb"([0-9a-f]{16})-[0-9a-f]+")

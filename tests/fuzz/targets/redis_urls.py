@@ -1,4 +1,6 @@
-"""URLs of Redis: whatever a setting says, it can be used, or is a ValueError that quotes nothing of it."""
+"""URLs of Redis: whatever a setting says, it can be used, or is a ValueError that quotes nothing of it but
+the name of an option that there is not.
+"""
 
 import re
 
@@ -7,6 +9,7 @@ from verifier.redis_connection import connect
 
 _PASSWORD = b"s3cr3t-Pa55"
 _EXAMPLE = re.compile(r"(redis|rediss|unix)(\+[a-z]+)?://\S*")
+_OPTION = re.compile(r"got [a-z_]+$")
 
 
 def run(content: bytes) -> None:
@@ -18,8 +21,9 @@ def run(content: bytes) -> None:
         text = str(error)
         assert _PASSWORD.decode() not in text
         assert error.__cause__ is None
-        # Beside the examples of a URL, nothing of what was given is told: it may be a password.
-        own_words = _EXAMPLE.sub("", text)
+        # Beside the examples of a URL, and an option's name, nothing of what was given is told: it may be
+        # a password.
+        own_words = _OPTION.sub("", _EXAMPLE.sub("", text))
         given = url.partition("://")[2]
         assert not any(given[at : at + 8] in own_words for at in range(len(given) - 7))
 
@@ -38,6 +42,7 @@ def seeds() -> list[bytes]:
             f"redis+sentinel://u:{secret}@a:26379,b:26379/mymaster/0",
             f"redis+cluster://u:{secret}@a:7000,b:7001",
             f"rediss+sentinel://{secret}@a/mymaster",
+            "redis://h?socket_timeuot=1",
             "redis://h?socket_timeout=x&health_check_interval=1&max_connections=-1&protocol=3",
         )
     ]

@@ -1,6 +1,7 @@
 """From a real Redis into a real register: nothing is lost, and nothing holds it up."""
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -100,6 +101,18 @@ def test_what_is_shipped_twice_is_stored_once_and_no_number_goes_back(
         archive.turn()
     assert archive.scan_ids() == ["a"]
     assert archived(client) == 5
+
+
+def test_what_waits_in_a_redis_that_is_away_is_not_known(start: _Start, own_redis: EmbeddedRedis) -> None:
+    archive = start(own_redis.url)
+    archive.turn()
+    own_redis.kill()
+    with pytest.raises(redis.RedisError):
+        archive.turn()
+    assert [math.isnan(one._value.get()) for one in (metrics.WAITING, metrics.LAG)] == [True, True]
+    own_redis.restart()
+    archive.turn()
+    assert [one._value.get() for one in (metrics.WAITING, metrics.LAG)] == [0, 0]
 
 
 def test_more_than_a_transaction_holds_is_stored_in_several(

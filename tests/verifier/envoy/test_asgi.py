@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import threading
+import time
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -33,6 +34,7 @@ class FakeCalls:
         self.waits = False
         self.threads: list[str] = []
         self.error: Exception | None = None
+        self.verdict: pb.Verdict = pb.VERDICT_GREEN
         self.callers = AnyGate()
 
     def identify(self, credentials: Credentials) -> Any:
@@ -55,7 +57,7 @@ class FakeCalls:
         self.threads.append(threading.current_thread().name)
         if self.error is not None:
             raise self.error
-        return pb.VerifyCodeResponse(scan_id=request.scan_id, verdict=pb.VERDICT_GREEN)
+        return pb.VerifyCodeResponse(scan_id=request.scan_id, verdict=self.verdict)
 
     def verify_codes(
         self, request: pb.VerifyCodesRequest, caller: Any, is_active: Callable[[], bool]
@@ -354,8 +356,135 @@ def held_lane(**more: Any) -> Call:
     return lane
 
 
-def batch(*body: bytes) -> Call:
-    return Call(f"/{SERVICE}/VerifyCodes", body)
+def lane_of(scans: int, **more: Any) -> Call:
+    """A lane whose scans come all at once."""
+    message = frame(pb.StreamVerifyRequest(scan=SCAN).SerializeToString())
+    return Call(f"/{SERVICE}/StreamVerify", [message * scans], **more)
+
+
+def test_a_lane_takes_turns_with_all_others_also_where_sending_takes_no_time() -> None:
+    calls, lane = FakeCalls(), lane_of(100)
+    steps = []
+
+    async def main() -> None:
+        app = application(calls)
+        task = asyncio.create_task(_run(app, lane))
+        while not task.done():
+            before = len(calls.threads)
+            await asyncio.sleep(0)
+            steps.append(len(calls.threads) - before)
+        app.close()
+
+    asyncio.run(main())
+    assert sum(steps) == 100
+    assert max(steps) <= 8, "a millisecond"
+
+
+def test_who_shows_forged_codes_on_a_lane_is_a_forger_for_all_of_its_calls_until_an_authentic_one() -> None:
+    calls, forger = FakeCalls(), ("10.0.0.9", 1)
+
+    async def main() -> None:
+        app = application(calls)
+        calls.verdict = pb.VERDICT_BAD_SIGNATURE
+        await _run(app, lane_of(8, client=forger))
+        assert app._suspects.is_forger(forger)
+        calls.verdict = pb.VERDICT_GREEN
+        await _run(app, lane_of(1, client=forger))
+        assert not app._suspects
+        app.close()
+
+    asyncio.run(main())
+
+
+def test_a_lane_with_scans_that_wait_is_ended_after_the_one_under_way_when_the_worker_drains() -> None:
+    calls, lane = FakeCalls(), lane_of(100)
+    lane.is_held = True
+
+    async def main() -> None:
+        app = application(calls)
+        task = asyncio.create_task(_run(app, lane))
+        while not lane.messages:
+            await asyncio.sleep(0)
+        app.drain()
+        await asyncio.wait_for(task, TIMEOUT_S)
+        app.close()
+
+    asyncio.run(main())
+    assert status_of(lane) == Status.UNAVAILABLE
+    assert len(lane.messages) == len(calls.threads) < 100
+
+
+class Leaving(Call):
+    """Its caller leaves when all is sent, and does not end the call."""
+
+    def receive(self) -> Awaitable[dict[str, Any]]:
+        self.is_held = bool(self._body)
+        return super().receive()
+
+
+def test_scans_of_a_lane_whose_caller_has_gone_use_no_codes() -> None:
+    calls, sent = FakeCalls(), lane_of(9)
+    lane = Leaving(sent.scope["path"], sent._body)
+    answer(calls, lane)
+    assert (calls.threads, lane.sent) == ([], [])
+
+
+def test_a_call_that_is_late_when_it_gets_its_thread_uses_no_code() -> None:
+    calls, call = FakeCalls(), verify(headers=[(b"grpc-timeout", b"50m")])
+    calls.waits = True
+    held = threading.Event()
+
+    async def main() -> None:
+        app = application(calls, threads=1)
+        app._threads.submit(held.wait, TIMEOUT_S)
+        is_late = time.monotonic() + 0.1
+        task = asyncio.create_task(_run(app, call))
+        while time.monotonic() < is_late:
+            await asyncio.sleep(0)
+        held.set()
+        await asyncio.wait_for(task, TIMEOUT_S)
+        app.close()
+
+    asyncio.run(main())
+    assert status_of(call) == Status.DEADLINE_EXCEEDED
+    assert calls.threads == []
+
+
+def batch(*body: bytes, **more: Any) -> Call:
+    return Call(f"/{SERVICE}/VerifyCodes", body, **more)
+
+
+@pytest.mark.parametrize(("gate_id", "clients"), [("north", "abc"), (None, "aaa")])
+def test_a_caller_has_a_part_of_the_batches_and_leaves_the_others_to_others(
+    gate_id: str | None, clients: str
+) -> None:
+    """A caller is a gate whose credential is known, or else a connection."""
+    calls = FakeCalls()
+    sent = frame(pb.VerifyCodesRequest(scans=[SCAN]).SerializeToString())
+    made = [batch(b"half", client=(client, 1)) for client in clients]
+    for call in made:
+        call.is_held = True
+    anothers = batch(sent, client=("d", 1))
+
+    async def main() -> None:
+        app = application(calls, max_batches_per_caller=2)
+        calls.callers.shown_gate_id = gate_id
+        held = [asyncio.create_task(_run(app, call)) for call in made]
+        await asyncio.wait_for(held[2], TIMEOUT_S)
+        calls.callers.shown_gate_id = None
+        await asyncio.wait_for(_run(app, anothers), TIMEOUT_S)
+        for task in held:
+            task.cancel()
+        await asyncio.gather(*held, return_exceptions=True)
+        calls.callers.shown_gate_id = gate_id
+        made.append(batch(sent, client=(clients[0], 1)))
+        await asyncio.wait_for(_run(app, made[-1]), TIMEOUT_S)
+        app.close()
+
+    asyncio.run(main())
+    assert status_of(made[2]) == Status.RESOURCE_EXHAUSTED
+    assert b"grpc-retry-pushback-ms" in made[2].ending
+    assert (status_of(anothers), status_of(made[-1])) == (0, 0)
 
 
 def test_of_a_batch_by_nobody_that_is_known_nothing_is_read() -> None:

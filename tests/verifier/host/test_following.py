@@ -16,12 +16,15 @@ from tests.eventually import eventually
 from tests.signer import Signer
 from tests.verifier.journal.scans import open_journal, scan
 from tests.verifier.status_in_redis import StatusInRedis
+from verifier.boot_clock import boot_time_s
 from verifier.errors import SettingsError
 from verifier.host.following import Following
 from verifier.host.kept_state import KeptState
 from verifier.host.shared import SharedMemory
+from verifier.host.shared_mirror import SharedPartition
 from verifier.journal.shipper import Shipper
 from verifier.trouble import WELL, Part, Trouble
+from verifier.wire.cose import key_id
 from verifier.wire.status_store import GATE_LIST_KEY, KEY_SET_KEY, feed_key
 
 _NOWHERE = "redis://127.0.0.1:1/0"
@@ -156,6 +159,22 @@ def test_a_full_disk_keeps_no_verifier_from_its_start_that_was_asked_for_a_state
     _end(following)
 
 
+def test_a_mirror_from_the_disk_is_dropped_when_the_clock_turns_out_to_have_been_slow(tmp_path: Path) -> None:
+    shared = SharedMemory.create(partitions=1, capacity=16, rows=2)
+    partition = SharedPartition(shared, 0, monotonic=time.monotonic)
+    partition.swap_in(partition.new_table(), boot_time_s())
+    state = KeptState(tmp_path, shared, root_key_id=key_id(Signer().root.public_key))
+    state.make_folder()
+    state.save_mirror()
+    following = _keeping(tmp_path)
+    following.start()
+    assert following._shared.generations[0] == 1
+    keeper = following._clock_keeper
+    keeper._follow(following._shared.clock_lead[0] + 3_600, boot_time_s(), is_leap=True)
+    eventually(lambda: following._shared.generations[0] == 0)
+    _end(following)
+
+
 def test_a_disk_that_hangs_at_the_end_holds_up_neither_the_scan_log_nor_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,6 +201,47 @@ def test_a_disk_that_hangs_at_the_end_holds_up_neither_the_scan_log_nor_the_end(
         "state is not kept at the end: the disk takes too long"
     ]
     is_mended.set()
+
+
+def test_shipping_that_hangs_at_the_end_holds_up_neither_the_end_nor_what_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("verifier.host.following._LAST_SHIP_S", 0.05)
+    is_mended, shipping, saved = threading.Event(), [], []
+
+    def hang(_shipper: Shipper) -> None:
+        shipping.append(threading.current_thread().name)
+        is_mended.wait()
+
+    monkeypatch.setattr(Shipper, "step", hang)
+    monkeypatch.setattr(KeptState, "save", lambda _: saved.append(True))
+    following = _keeping(tmp_path / "state", tmp_path / "journal")
+    following.start()
+    eventually(lambda: shipping)
+    with capture_logs() as logs:
+        following.finish()
+    assert [log["folder"] for log in logs if "waits on the disk" in log["event"]] == [
+        str(tmp_path / "journal")
+    ]
+    assert shipping == [Part.SCAN_LOG]  # never two of them
+    assert saved
+    is_mended.set()
+
+
+def test_a_disk_that_hangs_at_the_start_is_told_of_and_holds_up_no_verifier(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("verifier.host.following._LONGEST_READ_S", 0.05)
+    hanging = tmp_path / "gate-list"
+    os.mkfifo(hanging)  # whoever opens it to read waits
+    following = _keeping(tmp_path, is_asked_for=True)
+    with capture_logs() as logs:
+        following.start()
+    assert logs[0]["event"] == "no state from the disk: the disk takes too long"
+    # All that hangs is the thread that reads.
+    eventually(lambda: following.health()[Part.MIRROR][0].trouble is Trouble.REDIS_UNREACHABLE)
+    os.close(os.open(hanging, os.O_WRONLY))
+    _end(following)
 
 
 def _end(following: Following) -> None:
@@ -226,6 +286,22 @@ def test_what_lies_in_an_empty_redis_is_trouble_with_key_set_and_mirror(redis_ur
     gauges = {gauge.name: gauge.read() for gauge in following.gauges() if gauge.name != "status_age_seconds"}
     assert gauges["key_set_left_seconds"] is None
     assert gauges["feed_lag_seconds"] == gauges["mirror_loads"] == 0
+    _end(following)
+
+
+def test_until_when_a_key_set_of_tomorrow_keeps_all_gates_closed_is_told(redis_url: str) -> None:
+    signer, now = Signer(), int(time.time())
+    shared = SharedMemory.create(partitions=1, capacity=16, rows=2)
+    following = Following(shared, root=signer.root, redis_url=redis_url, journal=None)
+    (starts_in,) = (gauge for gauge in following.gauges() if gauge.name == "key_set_starts_in_seconds")
+    assert starts_in.read() is None
+    with redis.Redis.from_url(redis_url) as client:
+        client.set(KEY_SET_KEY, signer.key_set(issued_at=now + 7_200))
+        following.start()
+        eventually(lambda: 3_600 < (starts_in.read() or 0.0) <= 7_200)
+        assert following.health()[Part.KEY_SET] == [WELL]  # it is signed, and the newest
+        client.set(KEY_SET_KEY, signer.key_set(issued_at=now, version=2))
+    eventually(lambda: starts_in.read() == 0.0)
     _end(following)
 
 

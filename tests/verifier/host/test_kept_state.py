@@ -17,6 +17,7 @@ from loadtest.embedded_redis import EmbeddedRedis
 from tests.eventually import eventually
 from tests.signer import Signer
 from tests.verifier.engines.serving import TIMEOUT_S, publish, serving, stub
+from verifier.errors import NotReady
 from verifier.host.kept_state import GATE_LIST, KEY_SETS, MIRROR, KeptState, NotKept
 from verifier.host.shared import SharedMemory
 from verifier.host.shared_mirror import SharedMirror, SharedPartition
@@ -87,6 +88,91 @@ def test_a_mirror_comes_back_with_the_age_of_its_status(tmp_path: Path, partitio
         assert mirror.look_up(index)[0] == bits
     assert mirror.look_up(0)[1] == pytest.approx(104)
     assert mirror.look_up(1)[0] == 0
+
+
+def started_with_a_slow_clock(
+    folder: Path, *, slow_s: float, max_age_s: float, partitions: int = 1
+) -> tuple[KeptState, SharedMemory, Clock]:
+    """Save, wait for `slow_s` without power or Redis, start with the clock of then, and let 20 s pass."""
+    clock, shared = Clock(), memory(partitions)
+    follow(shared, {1: 7}, clock.boot_s)
+    kept(folder, shared, clock).save_mirror()
+    clock.go_on(slow_s)
+    clock.boot_s = 5.0
+    clock.unix_s -= slow_s
+    again = memory(partitions)
+    state = kept(folder, again, clock)
+    state.load_mirror(max_age_s=max_age_s)
+    clock.go_on(20)
+    return state, again, clock
+
+
+def set_right(state: KeptState, clock: Clock, step_s: float) -> None:
+    state.correct(step_s)
+    clock.unix_s += step_s
+
+
+def test_a_clock_that_is_set_right_after_the_start_gives_what_was_loaded_its_true_age(tmp_path: Path) -> None:
+    state, shared, clock = started_with_a_slow_clock(tmp_path, slow_s=_DAY_S, max_age_s=2 * _DAY_S)
+    mirror = SharedMirror(shared, monotonic=lambda: clock.boot_s)
+    assert mirror.look_up(1)[1] == pytest.approx(20)
+    set_right(state, clock, _DAY_S)
+    assert mirror.look_up(1)[0] == 7
+    assert mirror.look_up(1)[1] == pytest.approx(_DAY_S + 20)
+    assert state.age_s == pytest.approx(_DAY_S + 20)
+    assert not state.is_refused
+    set_right(state, clock, -3_600.0)
+    assert mirror.status_age_s() == pytest.approx(_DAY_S - 3_600 + 20)
+
+
+@pytest.mark.parametrize(
+    ("step_s", "is_refused"),
+    [(3_600.0, False), (3_601.0, True), (-1.0, False), (-2.0, True)],
+)
+def test_what_a_right_clock_would_have_refused_is_dropped_when_the_clock_is_set_right(
+    tmp_path: Path, step_s: float, is_refused: bool
+) -> None:
+    state, shared, clock = started_with_a_slow_clock(tmp_path, slow_s=_DAY_S, max_age_s=3_600.0)
+    partition = SharedPartition(shared, 0, monotonic=lambda: 0.0)
+    set_right(state, clock, step_s)
+    assert state.is_refused == is_refused
+    if is_refused:
+        partition.drop_what_was_there()
+        with pytest.raises(NotReady):
+            SharedMirror(shared, monotonic=lambda: clock.boot_s).look_up(1)
+
+
+def test_what_was_loaded_does_not_grow_too_old_by_time_alone(tmp_path: Path) -> None:
+    state, shared, clock = started_with_a_slow_clock(tmp_path, slow_s=10.0, max_age_s=60.0)
+    clock.go_on(_DAY_S)
+    set_right(state, clock, 10.0)
+    assert not state.is_refused
+    assert SharedMirror(shared, monotonic=lambda: clock.boot_s).status_age_s() == pytest.approx(_DAY_S + 30)
+
+
+def test_what_redis_has_confirmed_keeps_its_age_and_is_not_dropped(tmp_path: Path) -> None:
+    state, shared, clock = started_with_a_slow_clock(tmp_path, slow_s=_DAY_S, max_age_s=60.0, partitions=2)
+    partitions = [SharedPartition(shared, number, monotonic=lambda: 0.0) for number in (0, 1)]
+    partitions[1].swap_in(partitions[1].new_table(), clock.boot_s)
+    set_right(state, clock, _DAY_S)
+    assert list(shared.current_at_s) == pytest.approx([5 - _DAY_S, clock.boot_s])
+    for partition in partitions:
+        partition.drop_what_was_there()
+    assert list(shared.generations) == [0, 2]
+    partitions[0].swap_in(partitions[0].new_table(), clock.boot_s)
+    partitions[0].drop_what_was_there()
+    set_right(state, clock, _DAY_S)
+    assert list(shared.generations) == [1, 2]
+    assert list(shared.current_at_s) == [clock.boot_s, clock.boot_s]
+
+
+def test_what_was_loaded_is_saved_again_with_the_moment_that_it_came_with(tmp_path: Path) -> None:
+    state, _, clock = started_with_a_slow_clock(tmp_path, slow_s=_DAY_S, max_age_s=2 * _DAY_S)
+    (tmp_path / MIRROR).unlink()
+    clock.unix_s += _DAY_S  # followed, while nobody was told of it yet
+    state.save_mirror()
+    age_s = kept(tmp_path, memory(), clock).load_mirror(max_age_s=2 * _DAY_S)
+    assert age_s == pytest.approx(_DAY_S + 20)
 
 
 def test_what_is_newer_in_redis_replaces_it(tmp_path: Path) -> None:

@@ -26,16 +26,19 @@ def _not_ready() -> float:
     raise NotReady("not yet")
 
 
+_NOW_S = 1_000.0
+
+
 def _collector() -> VerifierCollector:
     rows = SharedMemory.create(partitions=1, capacity=16, rows=3).rows
     for number, row in enumerate(rows[:2]):
-        row.pid, row.phase = 70 + number, Phase.SERVING
+        row.pid, row.phase, row.heartbeat_s = 70 + number, Phase.SERVING, _NOW_S
         row.counters.add(Verdict.GREEN, 10)
         row.counters.add(Counter.CALLS, 6 + number)
     rows[1].phase = Phase.DRAINING
     rows[0].counters.add(Counter.SHED, 3)
     gauges = [Gauge("key_set_version", "v", lambda: 7), Gauge("status_age_seconds", "a", _not_ready)]
-    return VerifierCollector(rows, restarts=lambda: 4, skew=Skew(), gauges=gauges)
+    return VerifierCollector(rows, restarts=lambda: 4, skew=Skew(), gauges=gauges, monotonic=lambda: _NOW_S)
 
 
 def test_counts_are_summed_over_workers_and_calls_told_apart() -> None:
@@ -76,6 +79,17 @@ def _of_rows(rows: Sequence[Row], health: PartsHealth | None = None) -> Verifier
         health=lambda: health or {},
         about={"engine": "grpcio"},
     )
+
+
+@pytest.mark.parametrize(("silent_s", "serving"), [(0.0, 2), (1.5, 2), (1.501, 1), (900.0, 1)])
+def test_a_worker_that_gives_no_sign_of_life_does_not_serve(silent_s: float, serving: int) -> None:
+    rows = SharedMemory.create(partitions=1, capacity=16, rows=3).rows
+    for row in rows[:2]:
+        row.phase, row.heartbeat_s = Phase.SERVING, _NOW_S
+    rows[1].heartbeat_s = _NOW_S - silent_s
+    rows[2].phase, rows[2].heartbeat_s = Phase.NOT_SERVING, _NOW_S
+    collector = VerifierCollector(rows, restarts=lambda: 0, skew=Skew(), gauges=[], monotonic=lambda: _NOW_S)
+    assert f"gatelight_verifier_workers_serving {float(serving)}" in _exposed(collector)
 
 
 def test_histograms_are_summed_over_workers_and_each_bucket_holds_those_before_it() -> None:

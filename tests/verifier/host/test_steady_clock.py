@@ -120,6 +120,64 @@ def test_a_witness_that_leaps_with_us_is_none(machine: Machine) -> None:
     assert machine.clock() == _NOON + HOLD_S
     machine.run(2)
     assert machine.clock() == machine.wall()
+    assert machine.keeper.followed_s == _DAY_S
+
+
+def test_a_redis_with_our_own_clock_never_confirms_a_leap_that_it_made_with_us(machine: Machine) -> None:
+    for leap_s in (0.0, _DAY_S, 300.0):
+        machine.wall_lead_s += leap_s
+        for _ in range(2 * int(HOLD_S)):
+            machine.run(1)
+            machine.keeper.hear(machine.wall(), machine.up_s)
+        assert machine.clock() == machine.wall()
+        assert machine.keeper.followed_s == leap_s
+
+
+def test_a_witness_that_leapt_long_before_us_is_one_again(machine: Machine) -> None:
+    machine.keeper.hear(machine.wall() - 8, machine.up_s)
+    machine.keeper.hear(machine.wall(), machine.up_s)
+    machine.run(HOLD_S)
+    machine.wall_lead_s += _DAY_S
+    machine.keeper.hear(machine.wall(), machine.up_s)
+    machine.run(1)
+    assert machine.clock() != machine.wall()  # it leapt just now
+    machine.wall_lead_s -= _DAY_S
+    machine.keeper.hear(machine.wall(), machine.up_s)
+    machine.run(2 * HOLD_S)
+    machine.keeper._lead[0] -= _DAY_S
+    machine.keeper.hear(machine.wall(), machine.up_s)
+    machine.run(1)
+    assert (machine.clock(), machine.keeper.followed_s) == (machine.wall(), 0)
+
+
+def test_a_witness_that_denies_a_leap_goes_on_when_it_is_itself_set_by_a_little(machine: Machine) -> None:
+    machine.wall_lead_s += _DAY_S
+    for ahead_s in (0, 5):
+        for _ in range(2 * int(HOLD_S)):
+            machine.run(1)
+            machine.keeper.hear(machine.clock() + ahead_s, machine.up_s)
+    assert machine.clock() == _NOON + 4 * HOLD_S
+
+
+def test_who_wants_to_know_of_a_leap_is_told_just_before_it_is_followed() -> None:
+    machine, told = Machine(), []
+    machine.is_kept = False
+    keeper = ClockKeeper(
+        machine.lead,
+        wall=machine.wall,
+        monotonic=lambda: machine.up_s,
+        is_kept=lambda: machine.is_kept,
+        before_leap=lambda step_s: told.append((step_s, machine.clock())),
+    )
+    machine.wall_lead_s += TOLERANCE_S / 2
+    keeper.look()
+    before = machine.clock()
+    machine.wall_lead_s += _DAY_S
+    keeper.look()
+    assert told == []
+    machine.is_kept = True
+    keeper.look()
+    assert told == [(_DAY_S, before)]
 
 
 def test_a_witness_that_is_close_to_neither_time_decides_nothing(machine: Machine) -> None:

@@ -20,15 +20,6 @@ def _supervisor(stage: Stage, signals: Signals) -> Supervisor:
     )
 
 
-def test_a_second_signal_ends_workers_at_once() -> None:
-    stage = Stage()
-    with Signals() as signals:
-        signals.stops = 2
-        _supervisor(stage, signals).run()
-    assert len(stage.engine.started) == 2
-    assert not stage.alive
-
-
 def test_a_verifier_that_never_came_up_leaves_no_worker_behind() -> None:
     stage = Stage()
     stage.engine.bad.add("first")

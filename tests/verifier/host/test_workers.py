@@ -168,12 +168,41 @@ def test_deaths_of_more_than_a_minute_ago_are_forgotten() -> None:
     assert restarts.died(3 * WITHIN_S) == 0.1
 
 
-def test_a_worker_that_dies_again_and_again_ends_it_all(stage: Stage) -> None:
+def test_workers_that_die_again_and_again_end_it_all(stage: Stage) -> None:
     stage.engine.bad.add("first")
-    stage.alive[0].code = 1
+    for process in stage.alive:
+        process.code = 1
     with pytest.raises(WorkersFailed):
         stage.pass_time(WITHIN_S)
-    assert len(stage.engine.started) == 2 + MAX_DEATHS - 1
+    assert len(stage.engine.started) == 2 * MAX_DEATHS
+
+
+def test_a_worker_that_dies_again_and_again_ends_none_that_answers(stage: Stage) -> None:
+    stage.engine.bad.add("first")
+    stage.alive[0].code = 1
+    with capture_logs() as logs:
+        stage.pass_time(3 * WITHIN_S)
+    events = [log["event"] for log in logs]
+    given_up = events.index("worker dies again and again, others answer")
+    assert events[given_up + 1] == "worker is started again"
+    assert logs[given_up + 1]["in_s"] == MAX_DELAY_S
+    assert len(stage.alive) == 1
+    stage.engine.bad.clear()
+    stage.pass_time(MAX_DELAY_S + 0.1)
+    assert stage.workers.are_all_ready
+
+
+def test_whoever_asks_while_a_worker_starts_is_told_of_none_that_is_outdated() -> None:
+    stage, told = Stage(), []
+
+    def monotonic() -> float:
+        told.append(stage.workers.outdated)
+        return stage.now
+
+    for place in stage.workers._places:
+        place._monotonic = monotonic
+    stage.workers.start()
+    assert told == [0, 0]
 
 
 def test_a_worker_that_never_was_ready_ends_the_first_start() -> None:

@@ -234,6 +234,34 @@ def test_one_supervisor_ships_a_folder_and_another_takes_over(
     assert stream.scans() == [1]
 
 
+def _write_segment(folder: Path, number: int) -> None:
+    journal = open_journal(folder)
+    journal.append(scan(number))
+    journal.close()
+
+
+@pytest.mark.parametrize("slow_s", [0.0, 3_600.0])
+def test_a_batch_of_an_earlier_shipper_confirms_nothing_of_one_that_finds_no_note(
+    stream: Stream, tmp_path: Path, redis_url: str, slow_s: float
+) -> None:
+    now = 2_000_000_000.0
+    first = Shipper(tmp_path, redis_url=redis_url, unix_time=lambda: now)
+    _write_segment(tmp_path, 1)
+    first.step()
+    first.close()
+    stream.redis.delete(SHIPPED_KEY_PREFIX + journal_id(tmp_path))
+    second = Shipper(tmp_path, redis_url=redis_url, unix_time=lambda: now - slow_s)
+    _write_segment(tmp_path, 2)
+    second.step()
+    assert stream.archive(batches=1) == [1]  # of the first
+    second.step()
+    assert numbers_on_disk(tmp_path) == [1, 2]
+    assert stream.archive() == [1, 2]
+    second.step()
+    assert segments_in(tmp_path) == []
+    second.close()
+
+
 def test_a_segment_that_cannot_be_read_holds_up_no_other(
     shipper: Shipper, stream: Stream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -342,7 +370,7 @@ def test_the_age_of_what_is_not_archived_grows_until_the_archive_has_it(
 ) -> None:
     now = 2_000_000_000.0
     journal = open_journal(tmp_path)
-    shipper = Shipper(tmp_path, redis_url=redis_url, unix_time=lambda: now)
+    shipper = Shipper(tmp_path, redis_url=redis_url, unix_time=lambda: now, monotonic=lambda: now)
     shipper.step()
     assert shipper.oldest_unarchived_age_s == 0
     journal.append(scan(1))
@@ -367,7 +395,7 @@ def test_the_age_of_what_is_not_archived_grows_until_the_archive_has_it(
 
 def test_the_age_of_what_waits_grows_until_all_is_shipped(tmp_path: Path, own_redis: EmbeddedRedis) -> None:
     now = 2_000_000_000.0
-    shipper = Shipper(tmp_path, redis_url=own_redis.url, unix_time=lambda: now)
+    shipper = Shipper(tmp_path, redis_url=own_redis.url, unix_time=lambda: now, monotonic=lambda: now)
     shipper.step()
     journal = open_journal(tmp_path)
     journal.append(scan(1))
@@ -397,12 +425,31 @@ def test_a_folder_that_was_never_looked_into_does_not_look_shipped(tmp_path: Pat
     folder = tmp_path / "journal"
     folder.write_text("no folder")
     now = 2_000_000_000.0
-    shipper = Shipper(folder, redis_url="redis://127.0.0.1:1/0", unix_time=lambda: now)
+    shipper = Shipper(folder, redis_url="redis://127.0.0.1:1/0", unix_time=lambda: now, monotonic=lambda: now)
     now += 10
     with pytest.raises(NotADirectoryError):
         shipper.step()
     assert shipper.oldest_unshipped_age_s == 10
     shipper.close()
+
+
+def test_a_clock_that_is_set_back_makes_nothing_younger(tmp_path: Path) -> None:
+    passed_s, set_back_s = 0.0, 0.0
+    shipper = Shipper(
+        tmp_path,
+        redis_url="redis://127.0.0.1:1/0",
+        unix_time=lambda: 2_000_000_000.0 + passed_s - set_back_s,
+        monotonic=lambda: passed_s,
+    )
+    journal = open_journal(tmp_path)
+    for passed_s, set_back_s in ((0.0, 0.0), (1.0, 0.0), (601.0, 3_600.0)):  # noqa: B007 - read above
+        with pytest.raises(redis.RedisError):
+            shipper.step()
+        journal.append(scan(1))
+    assert shipper.oldest_unshipped_age_s == 601
+    assert shipper.oldest_unarchived_age_s == 600
+    shipper.close()
+    journal.close()
 
 
 def test_a_turn_that_another_one_overtook_puts_nothing_into_the_stream(
