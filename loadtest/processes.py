@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import psutil
+
 from loadtest import guard
 
 # A server that has not answered by then will not: even a cold start from a slow disk takes a few seconds.
@@ -17,6 +19,8 @@ READY_TIMEOUT_S = 30
 # Longer than any server's own grace period; after it, SIGKILL.
 STOP_TIMEOUT_S = 15
 _POLL_S = 0.01
+_STOPS_S = 1.0
+_RUNS = (psutil.STATUS_RUNNING, psutil.STATUS_SLEEPING, psutil.STATUS_DISK_SLEEP, psutil.STATUS_IDLE)
 
 
 class ProcessError(Exception):
@@ -106,6 +110,10 @@ class ServerProcess:
     def freeze(self) -> None:
         """Stop the server in its tracks: connections stay open and nothing answers."""
         self.send(signal.SIGSTOP)
+        # On a busy machine its threads go on for a moment.
+        until = time.monotonic() + _STOPS_S
+        while psutil.Process(self.pid).status() in _RUNS and time.monotonic() < until:
+            time.sleep(0.001)
 
     def thaw(self) -> None:
         """Let a frozen server go on."""

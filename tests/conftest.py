@@ -71,12 +71,17 @@ def shared_redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def redis_url(shared_redis_url: str) -> str:
-    """The URL of a Redis without a trace of other tests: keys under gatelight: are removed."""
-    with redis.Redis.from_url(shared_redis_url) as client:
+def redis_url(shared_redis_url: str) -> Iterator[str]:
+    """The URL of a Redis without a trace of other tests: our keys are removed, afterwards too."""
+    _remove_ours(shared_redis_url)
+    yield shared_redis_url
+    _remove_ours(shared_redis_url)
+
+
+def _remove_ours(url: str) -> None:
+    with redis.Redis.from_url(url) as client:
         for key in client.scan_iter("gatelight:*"):
             client.delete(key)
-    return shared_redis_url
 
 
 @pytest.fixture(scope="session")

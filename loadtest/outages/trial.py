@@ -41,6 +41,7 @@ _CHANGE_AGAIN_S = 5.0
 _CONNECTED_S = 1.5
 _CLOSED = grpc.StatusCode.UNAVAILABLE.name
 _NOBODY_LISTENS = grpc.StatusCode.DEADLINE_EXCEEDED.name
+_SERVER_ENDS = grpc.StatusCode.CANCELLED.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ class Outcome:
         if not self.fault.is_closed or phase is self.before or phase is self.after:
             return frozenset()
         if self.fault.is_by_start and phase is not self.during:
-            return {_CLOSED, _NOBODY_LISTENS}
+            return {_CLOSED, _NOBODY_LISTENS, _SERVER_ENDS}
         return {_CLOSED}
 
     @property
