@@ -42,6 +42,8 @@ _CONNECTED_S = 1.5
 _CLOSED = grpc.StatusCode.UNAVAILABLE.name
 _NOBODY_LISTENS = grpc.StatusCode.DEADLINE_EXCEEDED.name
 _SERVER_ENDS = grpc.StatusCode.CANCELLED.name
+# Who was kept waiting by one verifier that went away comes to the other at once, all with one key.
+_TOO_MANY = grpc.StatusCode.RESOURCE_EXHAUSTED.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ class Outcome:
         if not self.fault.is_closed or phase is self.before or phase is self.after:
             return frozenset()
         if self.fault.is_by_start and phase is not self.during:
-            return {_CLOSED, _NOBODY_LISTENS, _SERVER_ENDS}
+            return {_CLOSED, _NOBODY_LISTENS, _SERVER_ENDS, _TOO_MANY}
         return {_CLOSED}
 
     @property
@@ -200,6 +202,8 @@ def _strike_and_heal(
         healed_at_s = time.monotonic()
         changed_at_s = _change_arrives(scene, healed_at_s + pace.most_wait_s)
         well_at_s = watcher.wait_until_well()
+        if fault.is_by_start:
+            time.sleep(_CONNECTED_S)
         after = _begin_phase(gates)
         time.sleep(pace.beside_s)
         _begin_phase(gates)
