@@ -188,12 +188,18 @@ class Gates:
     def _ask_once(self, codes: Iterator[bytes], due_at_s: float, phase: Phase) -> None:
         with self._counting:
             qr_text = next(codes)
-        if self._ask(self._once, [Scan(qr_text, Verdict.GREEN, "once")], due_at_s, phase):
-            shown_again = Scan(qr_text, Verdict.ALREADY_USED, "once")
-            self._ask(self._once, [shown_again], time.monotonic(), phase)
+        answers = self._ask(self._once, [Scan(qr_text, Verdict.GREEN, "once")], due_at_s, phase)
+        if not answers:
+            return
+        if self._knows_several and answers[0].entry_scope is EntryScope.VERIFIER:
+            return  # it said itself that no other verifier knows: it may open once more, at one of them
+        shown_again = Scan(qr_text, Verdict.ALREADY_USED, "once")
+        self._ask(self._once, [shown_again], time.monotonic(), phase)
 
-    def _ask(self, client: VerifierClient, shown: Sequence[Scan], due_at_s: float, phase: Phase) -> bool:
-        """Return whether there was an answer; what it may not raise goes through, uncounted."""
+    def _ask(
+        self, client: VerifierClient, shown: Sequence[Scan], due_at_s: float, phase: Phase
+    ) -> Sequence[Answer]:
+        """Return the answers, none without a verdict; what it may not raise goes through, uncounted."""
         try:
             if len(shown) == 1:
                 answers = [client.verify(shown[0].qr_text)]
@@ -202,14 +208,14 @@ class Gates:
         except VerifierClientError as error:
             with self._counting:
                 phase.failed[error.status] += len(shown)
-            return False
+            return ()
         took_s = time.monotonic() - due_at_s
         answered = list(zip(shown, answers, strict=True))
         with self._counting:
             phase.latencies.record(took_s, len(shown))
             for scan, answer in answered:
                 _count(phase, scan, answer, knows_several=self._knows_several)
-        return True
+        return answers
 
 
 def _count_of(number: int) -> int:
